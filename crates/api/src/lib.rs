@@ -1,0 +1,10 @@
+//! The gRPC types of Préau, generated from `proto/`, and their conversion to and from those of [`quota`].
+
+/// The generated types: messages, clients and servers.
+pub mod v1 {
+    #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
+    tonic::include_proto!("preau.v1");
+}
+
+/// The compiled `proto/`, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preau.v1.bin"));

@@ -1,0 +1,1 @@
+//! A Raft member: openraft wiring, gRPC services, graceful start and stop.

@@ -1,0 +1,38 @@
+//! Every bound of the state machine, in one place.
+
+/// Most slots of one pool, region or lease.
+pub const MAX_SLOTS: u64 = 1_000_000_000_000;
+/// Most bytes of a name of a pool, region or holder.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Most bytes of a request id.
+pub const MAX_REQUEST_ID_BYTES: usize = 64;
+/// Highest weight of a region; the lowest is 1.
+pub const MAX_WEIGHT: u32 = 1_000_000;
+/// Most pools.
+pub const MAX_POOLS: usize = 1_024;
+/// Most regions of one pool.
+pub const MAX_REGIONS_PER_POOL: usize = 4_096;
+/// Most leases of all pools together, those that only await their end included.
+pub const MAX_LEASES: usize = 1_000_000;
+/// Most changes of one [`Configure`](crate::Configure).
+pub const MAX_CHANGES: usize = 5_000;
+/// Most commands of one [`Batch`](crate::Batch).
+pub const MAX_COMMANDS: usize = 4_096;
+/// Most bytes of an encoded [`Batch`](crate::Batch).
+pub const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Shortest and longest time to live of a lease, in milliseconds.
+pub const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+/// A lease's time to live where nothing else is said, in milliseconds.
+pub const DEFAULT_TTL_MS: u64 = 10_000;
+/// Bounds of the clocks' drift, in parts per million.
+pub const DRIFT_PPM: std::ops::RangeInclusive<u32> = 0..=200_000;
+/// The clocks' drift where nothing else is said, in parts per million: 1 %.
+pub const DEFAULT_DRIFT_PPM: u32 = 10_000;
+/// How long an ended lease is remembered so that a retry gets the same answer, in milliseconds of
+/// cluster time.
+pub const REMEMBER_ENDED_MS: u64 = 15 * 60 * 1_000;
+/// How many admin requests are remembered so that a retry has one effect.
+pub const REMEMBERED_REQUESTS: usize = 1_024;
+/// A pool that is wanted more than it can carry is shared anew at most this often, in milliseconds of
+/// cluster time.
+pub const ROUND_INTERVAL_MS: u64 = 20;

@@ -1,0 +1,1 @@
+//! Whole-system tests: real nodes as processes, real disks, real gRPC.
