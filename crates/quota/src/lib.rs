@@ -5,9 +5,16 @@
 //! same state, byte for byte, and answers the same. What a command did once it does for ever: a change
 //! of behaviour is a new command.
 
+mod check;
 mod command;
+mod configure;
+mod lease;
 pub mod limits;
 mod outcome;
+mod pool;
+mod ranked;
+mod share;
+mod snapshot;
 mod state;
 mod view;
 
@@ -18,5 +25,6 @@ pub use command::{
 pub use outcome::{
     Configured, Draining, Grant, HolderRemoved, LeaseId, Outcome, Refusal, Reply, Returned,
 };
+pub use share::{Claim, share};
 pub use state::State;
 pub use view::{LeasePhase, LeaseView, PoolView, RegionView};

@@ -33,6 +33,5 @@ pub const DEFAULT_DRIFT_PPM: u32 = 10_000;
 pub const REMEMBER_ENDED_MS: u64 = 15 * 60 * 1_000;
 /// How many admin requests are remembered so that a retry has one effect.
 pub const REMEMBERED_REQUESTS: usize = 1_024;
-/// A pool that is wanted more than it can carry is shared anew at most this often, in milliseconds of
-/// cluster time.
-pub const ROUND_INTERVAL_MS: u64 = 20;
+/// Most leases of one holder in one pool that were superseded and still count.
+pub const MAX_CLOSING_PER_HOLDER: usize = 64;

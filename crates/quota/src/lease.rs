@@ -1,0 +1,261 @@
+//! Leases, where they are kept, and the order in which they end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::MAX_LEASES;
+use crate::outcome::{Grant, LeaseId, Refusal, Reply, Returned};
+
+/// Bits of a lease's id that say where it is kept; the others are a number that is never used twice.
+const PLACE_BITS: u32 = 20;
+const _: () = assert!(MAX_LEASES <= 1 << PLACE_BITS);
+
+/// Slots of one holder.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub id: LeaseId,
+    pub pool: u32,
+    pub region: u32,
+    pub holder: Arc<str>,
+    pub epoch: u64,
+    /// The last request carried out, and its answer.
+    pub seq: u64,
+    pub answer: Answer,
+    pub phase: Phase,
+    /// Slots counted against the budget.
+    pub slots: u64,
+    /// Slots wanted; 0 unless live.
+    pub wanted: u64,
+    /// Cluster time when it runs out or, once ended, when it ended.
+    pub until_ms: u64,
+    /// Where it stands in [`Leases::queue`]: never later than `until_ms` while it counts, so that a
+    /// renewal need not move it.
+    pub queued_ms: u64,
+}
+
+/// A lease's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// It can be renewed.
+    Live,
+    /// It counts until it runs out or is returned.
+    Closing,
+    /// It counts no more, and is remembered for the sake of retries.
+    Ended,
+}
+
+/// The answer to the last request, so that a retry gets the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// To take and renew.
+    Grant {
+        slots: u64,
+        target: u64,
+        ttl_ms: u64,
+        drift_ppm: u32,
+    },
+    /// To return.
+    Returned { slots: u64 },
+}
+
+impl Lease {
+    /// What the lease asks of its region: what it wants or, where it has more than that, what it has.
+    pub fn demand(&self) -> u64 {
+        match self.phase {
+            Phase::Live => self.slots.max(self.wanted),
+            Phase::Closing => self.slots,
+            Phase::Ended => 0,
+        }
+    }
+
+    /// The answer to the last request again.
+    pub fn reply(&self) -> Reply {
+        match self.answer {
+            Answer::Grant {
+                slots,
+                target,
+                ttl_ms,
+                drift_ppm,
+            } => Reply::Grant(Grant {
+                lease: self.id,
+                slots,
+                target,
+                ttl_ms,
+                drift_ppm,
+            }),
+            Answer::Returned { slots } => Reply::Returned(Returned { slots }),
+        }
+    }
+}
+
+/// A lease before it has a place.
+pub(crate) struct NewLease {
+    pub pool: u32,
+    pub region: u32,
+    pub holder: Arc<str>,
+    pub epoch: u64,
+    pub seq: u64,
+    pub until_ms: u64,
+}
+
+/// All leases.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    places: Vec<Option<Lease>>,
+    /// Free places before the end of `places`: the lowest is used first.
+    free: BTreeSet<u32>,
+    /// The number in the next lease's id.
+    pub next_number: u64,
+    /// Leases that count, by when to look at them.
+    queue: BTreeSet<(u64, u32)>,
+    /// Leases that ended, oldest first.
+    ended: BTreeSet<(u64, u32)>,
+}
+
+impl Leases {
+    /// The place of a lease that is known.
+    pub fn find(&self, id: LeaseId) -> Result<u32, Refusal> {
+        let place = (id.0 & ((1 << PLACE_BITS) - 1)) as u32;
+        match self.get(place) {
+            Some(lease) if lease.id == id => Ok(place),
+            _ => Err(Refusal::NoSuchLease { lease: id }),
+        }
+    }
+
+    pub fn get(&self, place: u32) -> Option<&Lease> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, place: u32) -> Option<&mut Lease> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    /// All leases with their places, in order of place.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Lease)> {
+        (0..)
+            .zip(&self.places)
+            .filter_map(|(place, lease)| Some((place, lease.as_ref()?)))
+    }
+
+    /// Whether another lease can be made without forgetting one that ended.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty() && self.places.len() >= MAX_LEASES
+    }
+
+    /// The lease that ended first of all that are remembered.
+    pub fn oldest_ended(&self) -> Option<u32> {
+        self.ended.first().map(|&(_, place)| place)
+    }
+
+    /// The leases that ended at or before a time are due to be forgotten.
+    pub fn ended_by(&self, time_ms: u64) -> Option<u32> {
+        self.ended
+            .first()
+            .filter(|&&(at, _)| at <= time_ms)
+            .map(|&(_, place)| place)
+    }
+
+    /// When the oldest lease ended.
+    pub fn first_ended_ms(&self) -> Option<u64> {
+        self.ended.first().map(|&(at, _)| at)
+    }
+
+    /// When the next lease runs out, exact after [`Leases::next_due`] returned `None`.
+    pub fn first_due_ms(&self) -> Option<u64> {
+        self.queue.first().map(|&(at, _)| at)
+    }
+
+    /// Makes a live lease without slots. The caller has seen that there is room.
+    pub fn insert(&mut self, new: NewLease) -> u32 {
+        let place = self.free.pop_first().unwrap_or(self.places.len() as u32);
+        let id = LeaseId(self.next_number << PLACE_BITS | u64::from(place));
+        self.next_number += 1;
+        let NewLease {
+            pool,
+            region,
+            holder,
+            epoch,
+            seq,
+            until_ms,
+        } = new;
+        let answer = Answer::Returned { slots: 0 };
+        let (phase, slots, wanted) = (Phase::Live, 0, 0);
+        let queued_ms = until_ms;
+        let lease = Lease {
+            id,
+            pool,
+            region,
+            holder,
+            epoch,
+            seq,
+            answer,
+            phase,
+            slots,
+            wanted,
+            until_ms,
+            queued_ms,
+        };
+        self.put(place, lease);
+        place
+    }
+
+    /// Puts a lease where it belongs, and queues it.
+    pub fn put(&mut self, place: u32, lease: Lease) {
+        let queue = if lease.phase == Phase::Ended {
+            &mut self.ended
+        } else {
+            &mut self.queue
+        };
+        queue.insert((lease.queued_ms, place));
+        let at = place as usize;
+        while self.places.len() <= at {
+            self.free.insert(self.places.len() as u32);
+            self.places.push(None);
+        }
+        self.free.remove(&place);
+        self.places[at] = Some(lease);
+    }
+
+    /// Takes a lease that counts out of the queue, and remembers it as ended at `now_ms`. Its slots are
+    /// the caller's to settle.
+    pub fn end(&mut self, place: u32, now_ms: u64) {
+        if let Some(lease) = self.places.get_mut(place as usize).and_then(Option::as_mut) {
+            self.queue.remove(&(lease.queued_ms, place));
+            (lease.until_ms, lease.queued_ms) = (now_ms, now_ms);
+            self.ended.insert((now_ms, place));
+        }
+    }
+
+    /// Frees a place.
+    pub fn forget(&mut self, place: u32) -> Option<Lease> {
+        let lease = self.places.get_mut(place as usize)?.take()?;
+        self.queue.remove(&(lease.queued_ms, place));
+        self.ended.remove(&(lease.queued_ms, place));
+        self.free.insert(place);
+        // Places at the end shrink away, so that what is kept depends on the leases alone.
+        while self.places.last().is_some_and(Option::is_none) {
+            self.places.pop();
+            self.free.remove(&(self.places.len() as u32));
+        }
+        Some(lease)
+    }
+
+    /// The next lease that has run out by `now_ms`. Those that were renewed since they were queued move
+    /// back on the way, each at most once in its time to live.
+    pub fn next_due(&mut self, now_ms: u64) -> Option<u32> {
+        while let Some(&(at, place)) = self.queue.first() {
+            let until = self.get(place).map_or(at, |lease| lease.until_ms);
+            if until == at {
+                return (at <= now_ms).then_some(place);
+            }
+            self.queue.pop_first();
+            self.queue.insert((until, place));
+            if let Some(lease) = self.get_mut(place) {
+                lease.queued_ms = until;
+            }
+        }
+        None
+    }
+}

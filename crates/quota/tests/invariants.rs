@@ -1,0 +1,377 @@
+//! Random commands, and what must hold after each of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::*;
+use proptest::prelude::*;
+use quota::{Batch, Change, Claim, Command, Grant, LeasePhase, Outcome, Reply, State, share};
+
+const REGIONS: [&str; 4] = ["bretagne", "corse", "mayotte", "normandie"];
+
+/// A step, made a command by what came before it.
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Take {
+        region: usize,
+        holder: u8,
+        new_epoch: bool,
+        wanted: u64,
+    },
+    Renew {
+        lease: usize,
+        kept_percent: u64,
+        wanted: u64,
+    },
+    Return {
+        lease: usize,
+    },
+    Retry {
+        back: usize,
+    },
+    RemoveHolder {
+        holder: u8,
+    },
+    Capacity(u64),
+    Region {
+        region: usize,
+        nominal: u64,
+        ceiling: Option<u64>,
+        weight: u32,
+    },
+    RemoveRegion {
+        region: usize,
+    },
+    Ttl(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let region = 0..REGIONS.len();
+    prop_oneof![
+        3 => prop_oneof![0u64..40, 0u64..3_000, Just(9_999), Just(10_000), Just(1_000_000)].prop_map(Step::Wait),
+        6 => (region.clone(), 0u8..8, prop::bool::weighted(0.3), 0u64..60)
+            .prop_map(|(region, holder, new_epoch, wanted)| Step::Take { region, holder, new_epoch, wanted }),
+        9 => (any::<usize>(), prop_oneof![Just(100), 0u64..=100], 0u64..60)
+            .prop_map(|(lease, kept_percent, wanted)| Step::Renew { lease, kept_percent, wanted }),
+        2 => any::<usize>().prop_map(|lease| Step::Return { lease }),
+        2 => any::<usize>().prop_map(|back| Step::Retry { back }),
+        1 => (0u8..8).prop_map(|holder| Step::RemoveHolder { holder }),
+        1 => (0u64..150).prop_map(Step::Capacity),
+        1 => (region.clone(), 0u64..40, prop::option::of(0u64..80), 1u32..4)
+            .prop_map(|(region, nominal, ceiling, weight)| Step::Region { region, nominal, ceiling, weight }),
+        1 => region.prop_map(|region| Step::RemoveRegion { region }),
+        1 => (1_000u64..20_000).prop_map(Step::Ttl),
+    ]
+}
+
+/// A run: the state, the log that led to it, and what was answered.
+#[derive(Default)]
+struct Run {
+    state: State,
+    time_ms: u64,
+    log: Vec<Batch>,
+    sent: Vec<(Command, Outcome)>,
+    grants: Vec<Grant>,
+    epochs: BTreeMap<u8, u64>,
+    seq: u64,
+    /// Until when each lease counts at least, by what was granted.
+    promised: BTreeMap<u64, u64>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self {
+            seq: 1,
+            ..Self::default()
+        };
+        let mut changes = vec![set_pool("ent", 100)];
+        changes.extend(REGIONS.map(|name| set_region(name, 20, None, 1)));
+        run.apply(configure("first", changes)).unwrap();
+        run
+    }
+
+    fn apply(&mut self, command: Command) -> Outcome {
+        let batch = Batch {
+            time_ms: self.time_ms,
+            commands: vec![command.clone()],
+        };
+        let held = self.state.pool("ent").map_or(0, |pool| pool.held);
+        let bytes = self.state.snapshot();
+        let outcome = self.state.apply(&batch).pop().unwrap();
+        self.log.push(batch);
+        self.check(held);
+        match &outcome {
+            // Only time may have gone on.
+            Err(_) => {
+                let mut before = State::restore(&bytes).unwrap();
+                before.apply(&Batch {
+                    time_ms: self.time_ms,
+                    commands: Vec::new(),
+                });
+                assert_eq!(
+                    before.snapshot(),
+                    self.state.snapshot(),
+                    "a refusal changed something"
+                );
+            }
+            Ok(Reply::Grant(grant)) => {
+                let counted = self.state.lease(grant.lease).map_or(0, |lease| lease.slots);
+                let retried = self.sent.iter().any(|(sent, _)| *sent == command);
+                assert!(
+                    retried || grant.slots <= counted,
+                    "granted more than is counted"
+                );
+                if !retried {
+                    let until = self.time_ms + grant.ttl_ms;
+                    let promised = self.promised.entry(grant.lease.0).or_default();
+                    *promised = until.max(*promised);
+                    self.grants.push(*grant);
+                }
+            }
+            Ok(Reply::Returned(_)) => {
+                if let Command::Return(give) = &command {
+                    self.promised.remove(&give.lease.0);
+                }
+            }
+            Ok(_) => {}
+        }
+        self.sent.push((command, outcome.clone()));
+        outcome
+    }
+
+    fn take_step(&mut self, step: &Step) {
+        self.seq += 1;
+        let seq = self.seq;
+        let command = match *step {
+            Step::Wait(ms) => {
+                self.time_ms += ms;
+                let held = self.state.pool("ent").map_or(0, |pool| pool.held);
+                let batch = Batch {
+                    time_ms: self.time_ms,
+                    commands: Vec::new(),
+                };
+                self.state.apply(&batch);
+                self.log.push(batch);
+                return self.check(held);
+            }
+            Step::Take {
+                region,
+                holder,
+                new_epoch,
+                wanted,
+            } => {
+                let epoch = self.epochs.entry(holder).or_insert(1);
+                *epoch += u64::from(new_epoch);
+                take(
+                    REGIONS[region],
+                    &format!("front-{holder}"),
+                    *epoch,
+                    seq,
+                    wanted,
+                )
+            }
+            Step::Renew {
+                lease,
+                kept_percent,
+                wanted,
+            } => match self.pick(lease) {
+                Some(grant) => renew(grant.lease, seq, grant.slots * kept_percent / 100, wanted),
+                None => return,
+            },
+            Step::Return { lease } => match self.pick(lease) {
+                Some(grant) => give_back(grant.lease, seq),
+                None => return,
+            },
+            Step::Retry { back } => return self.retry(back),
+            Step::RemoveHolder { holder } => remove_holder(&format!("front-{holder}")),
+            Step::Capacity(capacity) => {
+                configure(&seq.to_string(), vec![set_pool("ent", capacity)])
+            }
+            Step::Ttl(ttl_ms) => {
+                let capacity = self.state.pool("ent").map_or(0, |pool| pool.capacity);
+                let (name, ttl_ms, drift_ppm) = ("ent".into(), Some(ttl_ms), None);
+                let set = quota::SetPool {
+                    name,
+                    capacity,
+                    ttl_ms,
+                    drift_ppm,
+                };
+                configure(&seq.to_string(), vec![Change::SetPool(set)])
+            }
+            Step::Region {
+                region,
+                nominal,
+                ceiling,
+                weight,
+            } => configure(
+                &seq.to_string(),
+                vec![set_region(REGIONS[region], nominal, ceiling, weight)],
+            ),
+            Step::RemoveRegion { region } => {
+                let (pool, name) = ("ent".into(), REGIONS[region].into());
+                configure(&seq.to_string(), vec![Change::RemoveRegion { pool, name }])
+            }
+        };
+        let _ = self.apply(command);
+    }
+
+    fn pick(&self, nth: usize) -> Option<Grant> {
+        let recent = self.grants.len().saturating_sub(12);
+        let recent = &self.grants[recent..];
+        (!recent.is_empty()).then(|| recent[nth % recent.len()])
+    }
+
+    /// The last request of a lease again gets the answer it got, and an older one none.
+    fn retry(&mut self, back: usize) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let at = self.sent.len() - 1 - back % self.sent.len().min(6);
+        let (command, before) = self.sent[at].clone();
+        if before.is_err() {
+            return;
+        }
+        let bytes = self.state.snapshot();
+        let again = self.apply(command.clone());
+        match (&command, &again) {
+            (Command::RemoveHolder(_), _) => return,
+            (_, Ok(_)) => assert_eq!(again, before, "a retry got another answer"),
+            (_, Err(_)) => {}
+        }
+        let mut untouched = State::restore(&bytes).unwrap();
+        untouched.apply(&Batch {
+            time_ms: self.time_ms,
+            commands: Vec::new(),
+        });
+        assert_eq!(
+            untouched.snapshot(),
+            self.state.snapshot(),
+            "a retry had an effect"
+        );
+    }
+
+    /// What must hold at any time.
+    fn check(&self, held_before: u64) {
+        let Some(pool) = self.state.pool("ent") else {
+            return;
+        };
+        assert!(
+            pool.held <= pool.capacity.max(held_before),
+            "over budget: {pool:?}"
+        );
+        let leases = self.state.leases("ent", None, None, None, usize::MAX);
+        assert_eq!(leases.iter().map(|l| l.slots).sum::<u64>(), pool.held);
+        assert_eq!(leases.len() as u64, pool.leases);
+        for region in self.state.regions("ent") {
+            let mine = || leases.iter().filter(|l| l.region == region.name);
+            assert_eq!(mine().map(|l| l.slots).sum::<u64>(), region.held);
+            assert_eq!(mine().map(|l| l.wanted).sum::<u64>(), region.wanted);
+            assert_eq!(mine().count() as u64, region.leases);
+        }
+        for lease in &leases {
+            assert!(
+                lease.expires_ms > self.state.now_ms(),
+                "counts past its end: {lease:?}"
+            );
+        }
+        // Nothing that was granted ends early.
+        for (&id, &until) in &self.promised {
+            let counted = leases.iter().find(|lease| lease.lease.0 == id);
+            if until > self.state.now_ms() {
+                let closed_empty = || {
+                    self.grants
+                        .iter()
+                        .rev()
+                        .find(|g| g.lease.0 == id)
+                        .is_some_and(|g| g.slots == 0)
+                };
+                assert!(
+                    counted.is_some_and(|lease| lease.expires_ms >= until) || closed_empty(),
+                    "lease {id} ended before {until}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn hold_after_every_command(steps in prop::collection::vec(step(), 1..80)) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.take_step(step);
+        }
+    }
+
+    #[test]
+    fn replay_and_snapshots_lead_to_equal_bytes(
+        steps in prop::collection::vec(step(), 1..60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.take_step(step);
+        }
+        let bytes = run.state.snapshot();
+
+        let mut replayed = State::default();
+        let mut outcomes = Vec::new();
+        for batch in &run.log {
+            outcomes.push(replayed.apply(&Batch::decode(&batch.encode()).unwrap()));
+        }
+        prop_assert_eq!(&replayed.snapshot(), &bytes);
+
+        let cut = cut.index(run.log.len());
+        let mut half = State::default();
+        for batch in &run.log[..cut] {
+            half.apply(batch);
+        }
+        let mut restored = State::restore(&half.snapshot()).unwrap();
+        prop_assert_eq!(restored.snapshot(), half.snapshot());
+        for (i, batch) in run.log.iter().enumerate().skip(cut) {
+            prop_assert_eq!(&restored.apply(batch), &outcomes[i]);
+            half.apply(batch);
+            prop_assert_eq!(restored.next_event_ms(), half.next_event_ms());
+        }
+        prop_assert_eq!(&restored.snapshot(), &bytes);
+    }
+
+    /// Once every holder has renewed and confirmed, each region has what the sharing rules say, and no slot
+    /// idles that someone may have.
+    #[test]
+    fn settles_where_the_sharing_rules_say(steps in prop::collection::vec(step(), 1..60)) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.take_step(step);
+        }
+        // Leases that are closing run out; the others renew as their holders would.
+        for _ in 0..40 {
+            run.time_ms += 700;
+            for lease in run.state.leases("ent", None, None, None, usize::MAX) {
+                if lease.phase == LeasePhase::Live {
+                    run.seq += 1;
+                    let kept = lease.slots.min(lease.target);
+                    run.apply(renew(lease.lease, run.seq, kept, lease.wanted)).unwrap();
+                }
+            }
+        }
+        let pool = run.state.pool("ent").unwrap();
+        let regions = run.state.regions("ent");
+        let claims: Vec<Claim<'_>> = regions
+            .iter()
+            .map(|r| Claim {
+                name: &r.name, demand: r.wanted, nominal: r.nominal, ceiling: r.ceiling, weight: r.weight,
+            })
+            .collect();
+        let held: Vec<u64> = regions.iter().map(|r| r.held).collect();
+        prop_assert_eq!(held, share(pool.capacity, &claims));
+        for lease in run.state.leases("ent", None, None, None, usize::MAX) {
+            prop_assert_eq!(lease.slots, lease.target);
+        }
+    }
+}
