@@ -1,0 +1,131 @@
+//! Why a command failed, and the exit code that says so to scripts.
+
+use std::process::ExitCode;
+
+use tonic::{Code, Status};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nothing more to say, and nothing went wrong: whoever read our output has gone.
+    Closed = 0,
+    Operation = 1,
+    Usage = 2,
+    Unreachable = 3,
+}
+
+impl Failure {
+    /// The operation was tried and failed.
+    pub fn operation(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Operation,
+            message: message.into(),
+        }
+    }
+
+    /// Flags or a file are wrong; nothing was tried.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Usage,
+            message: message.into(),
+        }
+    }
+
+    /// No node could be reached, or none could serve the call.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Unreachable,
+            message: message.into(),
+        }
+    }
+
+    /// Stdout could not be written.
+    pub fn stdout(error: &std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Kind::Closed,
+            _ => Kind::Operation,
+        };
+        Self {
+            kind,
+            message: format!("can't write to stdout: {error}"),
+        }
+    }
+
+    /// Whether no node could be reached.
+    pub fn is_unreachable(&self) -> bool {
+        self.kind == Kind::Unreachable
+    }
+
+    /// Says it on stderr, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        if self.kind != Kind::Closed {
+            eprintln!("error: {self}");
+        }
+        ExitCode::from(self.kind as u8)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let reason = client::reason(&status)
+            .map(|reason| format!(" [{reason}]"))
+            .unwrap_or_default();
+        let message = format!("{}{reason}", said(&status));
+        match status.code() {
+            Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(format!(
+                "{message}\nno node answered in time: check that a majority of the nodes run, and \
+                 that --nodes or PREAU_NODES has their addresses"
+            )),
+            Code::ResourceExhausted => Self::operation(format!("{message}\ntry again later")),
+            Code::Unimplemented => Self::operation(format!(
+                "{message}\nthe node does not know this call: it runs another version of preau"
+            )),
+            _ => Self::operation(message),
+        }
+    }
+}
+
+/// A status in words: its message, or its code and cause where the message is empty or of the transport.
+fn said(status: &Status) -> String {
+    let mut said = match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    };
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_becomes_the_exit_code_that_scripts_expect() {
+        let kind = |status: Status| Failure::from(status).kind;
+        assert_eq!(kind(Status::unavailable("x")), Kind::Unreachable);
+        assert_eq!(kind(Status::deadline_exceeded("x")), Kind::Unreachable);
+        assert_eq!(kind(Status::not_found("x")), Kind::Operation);
+        assert_eq!(kind(Status::invalid_argument("x")), Kind::Operation);
+        let said = Failure::from(Status::not_found("pool \"x\" does not exist")).to_string();
+        assert_eq!(said, "pool \"x\" does not exist");
+    }
+}
