@@ -1,4 +1,10 @@
-//! The gRPC types of Préau, generated from `proto/`, and their conversion to and from those of [`quota`].
+//! The gRPC types of Préau, generated from `proto/`, their conversion to and from those of [`quota`], and
+//! the one table of errors.
+
+mod convert;
+pub mod status;
+
+pub use convert::{configured, grant, holder_removed, returned};
 
 /// The generated types: messages, clients and servers.
 pub mod v1 {
