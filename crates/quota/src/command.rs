@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
+use crate::limits::{MAX_BATCH_BYTES, MAX_COMMANDS};
 use crate::outcome::LeaseId;
 
 /// What one log entry holds: the cluster time at which its leader proposed it, and commands to apply in
@@ -72,6 +74,8 @@ pub struct Return {
 /// Ends the leases of a holder; their slots count until they would have run out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveHolder {
+    /// Names the request among its retries.
+    pub request_id: String,
     /// The holder's name.
     pub holder: String,
     /// One pool alone, or all.
@@ -81,7 +85,7 @@ pub struct RemoveHolder {
 /// Changes pools and regions, all or nothing, checked on the state that the changes lead to together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configure {
-    /// Names the request among its retries.
+    /// Names the request among its retries: another with the same id is refused.
     pub request_id: String,
     /// Refuse unless the budget is at this revision.
     pub expected_revision: Option<u64>,
@@ -186,11 +190,51 @@ pub enum DecodeError {
 /// The format of an encoded batch: its first byte.
 const BATCH_FORMAT: u8 = 1;
 
+/// Why a batch can't be written to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Over [`MAX_COMMANDS`].
+    #[error("{given} commands in one batch, and the most is {MAX_COMMANDS}: divide them")]
+    Commands {
+        /// How many there are.
+        given: usize,
+    },
+    /// Over [`MAX_BATCH_BYTES`].
+    #[error("a batch of {given} bytes, and the most is {MAX_BATCH_BYTES}: divide its commands")]
+    Bytes {
+        /// How many there are.
+        given: usize,
+    },
+}
+
+impl Command {
+    /// Bytes that the command takes in an encoded batch. Commands that take at most
+    /// [`MAX_COMMANDS_BYTES`](crate::limits::MAX_COMMANDS_BYTES) together fit in one.
+    pub fn encoded_len(&self) -> usize {
+        codec::size(self)
+    }
+
+    /// Tells one request from another of the same id.
+    pub(crate) fn checksum(&self) -> u32 {
+        crc32c::crc32c(&codec::append(Vec::new(), self))
+    }
+}
+
 impl Batch {
     /// The bytes for the log. They carry no checksum: the log has one for each record.
-    pub fn encode(&self) -> Vec<u8> {
-        // Writing to a vector cannot fail, and no type here refuses to be serialized.
-        postcard::to_extend(self, vec![BATCH_FORMAT]).unwrap_or_default()
+    ///
+    /// # Errors
+    /// Where the batch is over its bounds, which are so kept out of the log.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let given = self.commands.len();
+        if given > MAX_COMMANDS {
+            return Err(EncodeError::Commands { given });
+        }
+        let bytes = codec::append(vec![BATCH_FORMAT], self);
+        match bytes.len() {
+            given if given > MAX_BATCH_BYTES => Err(EncodeError::Bytes { given }),
+            _ => Ok(bytes),
+        }
     }
 
     /// Reads what [`Batch::encode`] wrote, in this version or an older one.
@@ -200,6 +244,10 @@ impl Batch {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         const WHAT: &str = "batch";
         let damaged = |why: String| DecodeError::Damaged { what: WHAT, why };
+        if bytes.len() > MAX_BATCH_BYTES {
+            let given = bytes.len();
+            return Err(damaged(EncodeError::Bytes { given }.to_string()));
+        }
         match bytes.split_first() {
             None => Err(damaged("it is empty".into())),
             Some((&BATCH_FORMAT, rest)) => {
@@ -208,7 +256,12 @@ impl Batch {
                 if !left.is_empty() {
                     return Err(damaged(format!("{} bytes follow its end", left.len())));
                 }
-                Ok(batch)
+                match batch.commands.len() {
+                    given if given > MAX_COMMANDS => {
+                        Err(damaged(EncodeError::Commands { given }.to_string()))
+                    }
+                    _ => Ok(batch),
+                }
             }
             Some((0, _)) => Err(damaged("its format is 0".into())),
             Some((&found, _)) => Err(DecodeError::Newer {

@@ -1,19 +1,17 @@
 //! Changes of the budget: checked as a whole on a draft, then made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::check::{self, invalid};
 use crate::command::{Change, Configure, SetPool, SetRegion};
+use crate::lease::{Lease, Phase};
 use crate::limits::{
     DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL,
-    MAX_REQUEST_ID_BYTES, MAX_WEIGHT, REMEMBERED_REQUESTS, TTL_MS,
+    MAX_WEIGHT, TTL_MS,
 };
-use crate::outcome::{Configured, Draining, Refusal};
+use crate::outcome::{Configured, Draining, Outcome, Refusal, Reply};
 use crate::pool::{Pool, Region};
 use crate::state::State;
-
-/// The answers to the last admin requests, oldest first, so that a retry has one effect.
-pub(crate) type RememberedRequests = VecDeque<(String, Configured)>;
 
 /// A pool as it is to be.
 #[derive(Debug, Clone)]
@@ -38,15 +36,14 @@ type Draft = BTreeMap<String, Option<PoolDraft>>;
 
 impl State {
     /// Makes all changes, or none.
-    pub(crate) fn configure(&mut self, configure: &Configure) -> Result<Configured, Refusal> {
+    pub(crate) fn configure(&mut self, configure: &Configure, asked: u32) -> Outcome {
         let Configure {
             request_id,
             expected_revision,
             changes,
         } = configure;
-        check::text("request_id", request_id, MAX_REQUEST_ID_BYTES)?;
-        if let Some((_, answer)) = self.requests.iter().find(|(id, _)| id == request_id) {
-            return Ok(answer.clone());
+        if let Some(reply) = self.requests.answered(request_id, asked)? {
+            return Ok(reply);
         }
         if changes.is_empty() || changes.len() > MAX_CHANGES {
             let given = format!("{} changes", changes.len());
@@ -74,12 +71,8 @@ impl State {
             revision: self.revision,
             draining,
         };
-        if self.requests.len() == REMEMBERED_REQUESTS {
-            self.requests.pop_front();
-        }
-        self.requests
-            .push_back((request_id.clone(), answer.clone()));
-        Ok(answer)
+        self.requests.configured(request_id, asked, answer.clone());
+        Ok(Reply::Configured(answer))
     }
 
     /// Adds one change to the draft.
@@ -286,7 +279,11 @@ impl State {
         let Some(place) = self.pool_index.remove(name) else {
             return;
         };
-        self.forget_where(place, None);
+        // Its leases have no slots, and are remembered with it alone.
+        for lease in self.leases_of(place, |_| true) {
+            self.end(lease);
+            self.forget(lease);
+        }
         self.pools[place as usize] = None;
         while self.pools.last().is_some_and(Option::is_none) {
             self.pools.pop();
@@ -294,7 +291,10 @@ impl State {
     }
 
     fn drop_region(&mut self, pool: u32, region: u32) {
-        self.forget_where(pool, Some(region));
+        // Its leases have no slots. They are remembered, so that a retry has no second effect.
+        for lease in self.leases_of(pool, |l| l.region == region && l.phase != Phase::Ended) {
+            self.end(lease);
+        }
         let Some(pool) = self.pools[pool as usize].as_mut() else {
             return;
         };
@@ -307,19 +307,13 @@ impl State {
         }
     }
 
-    /// Forgets leases without slots whose pool or region goes away.
-    fn forget_where(&mut self, pool: u32, region: Option<u32>) {
-        let of = |at: u32| region.is_none_or(|r| r == at);
-        let places: Vec<u32> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.pool == pool && of(lease.region))
+    /// Places of the leases of a pool.
+    fn leases_of(&self, pool: u32, which: impl Fn(&Lease) -> bool) -> Vec<u32> {
+        let leases = self.leases.iter();
+        leases
+            .filter(|(_, lease)| lease.pool == pool && which(lease))
             .map(|(place, _)| place)
-            .collect();
-        for place in places {
-            self.set(place, crate::lease::Phase::Ended, 0, 0);
-            self.forget(place);
-        }
+            .collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! of behaviour is a new command.
 
 mod check;
+mod codec;
 mod command;
 mod configure;
 mod lease;
@@ -13,14 +14,15 @@ pub mod limits;
 mod outcome;
 mod pool;
 mod ranked;
+mod requests;
 mod share;
 mod snapshot;
 mod state;
 mod view;
 
 pub use command::{
-    Batch, Change, Command, Configure, DecodeError, RemoveHolder, Renew, Return, SetPool,
-    SetRegion, Take,
+    Batch, Change, Command, Configure, DecodeError, EncodeError, RemoveHolder, Renew, Return,
+    SetPool, SetRegion, Take,
 };
 pub use outcome::{
     Configured, Draining, Grant, HolderRemoved, LeaseId, Outcome, Refusal, Reply, Returned,

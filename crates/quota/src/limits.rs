@@ -20,6 +20,9 @@ pub const MAX_CHANGES: usize = 5_000;
 pub const MAX_COMMANDS: usize = 4_096;
 /// Most bytes of an encoded [`Batch`](crate::Batch).
 pub const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Most bytes of the commands of one [`Batch`](crate::Batch), which leaves room for its head: the format,
+/// the time and how many commands there are.
+pub const MAX_COMMANDS_BYTES: usize = MAX_BATCH_BYTES - 16;
 /// Shortest and longest time to live of a lease, in milliseconds.
 pub const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// A lease's time to live where nothing else is said, in milliseconds.

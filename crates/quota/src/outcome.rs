@@ -51,7 +51,7 @@ pub struct Returned {
 }
 
 /// What the removal of a holder began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderRemoved {
     /// Leases that were live and now close.
     pub leases: u64,

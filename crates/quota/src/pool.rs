@@ -106,7 +106,7 @@ impl Pool {
         after: Counted,
         ranks: &mut Ranked,
     ) {
-        let Some(region) = self.regions[region].as_mut() else {
+        let Some(region) = self.regions.get_mut(region).and_then(Option::as_mut) else {
             return;
         };
         let limit = region.limit();

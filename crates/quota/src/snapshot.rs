@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::command::DecodeError;
-use crate::configure::RememberedRequests;
 use crate::lease::{Answer, Lease, Phase};
-use crate::outcome::{Configured, LeaseId};
+use crate::outcome::LeaseId;
 use crate::pool::{Holder, Pool, Region};
+use crate::requests::{Request, Requests};
 use crate::state::State;
 
 const WHAT: &str = "snapshot";
@@ -27,7 +28,7 @@ struct StateV1<'a> {
     now_ms: u64,
     revision: u64,
     next_number: u64,
-    requests: Vec<(Cow<'a, str>, Cow<'a, Configured>)>,
+    requests: Vec<Request<'a>>,
     pools: Vec<PoolV1<'a>>,
     leases: Vec<LeaseV1<'a>>,
 }
@@ -77,8 +78,7 @@ impl State {
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = MAGIC.as_bytes().to_vec();
         bytes.push(FORMAT);
-        // Writing to a vector cannot fail, and no type here refuses to be serialized.
-        let mut bytes = postcard::to_extend(&self.to_v1(), bytes).unwrap_or_default();
+        let mut bytes = codec::append(bytes, &self.to_v1());
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
@@ -136,11 +136,6 @@ impl State {
     }
 
     fn to_v1(&self) -> StateV1<'_> {
-        let requests = self
-            .requests
-            .iter()
-            .map(|(id, done)| (Cow::from(id), Cow::Borrowed(done)))
-            .collect();
         let pools = (0..).zip(&self.pools).filter_map(|(place, pool)| {
             let pool = pool.as_ref()?;
             let regions = (0..).zip(&pool.regions).filter_map(|(place, region)| {
@@ -184,7 +179,7 @@ impl State {
             now_ms: self.now_ms,
             revision: self.revision,
             next_number: self.leases.next_number,
-            requests,
+            requests: self.requests.iter().collect(),
             pools: pools.collect(),
             leases: leases.collect(),
         }
@@ -206,11 +201,7 @@ impl State {
             ..Self::default()
         };
         state.leases.next_number = from.next_number;
-        state.requests = from
-            .requests
-            .into_iter()
-            .map(|(id, done)| (id.into_owned(), done.into_owned()))
-            .collect::<RememberedRequests>();
+        state.requests = Requests::restore(from.requests)?;
         for from in from.pools {
             let mut pool = Pool::new(&from.name, from.capacity, from.ttl_ms, from.drift_ppm);
             (pool.dirty, pool.round_ms) = (from.dirty, from.round_ms);
@@ -229,7 +220,10 @@ impl State {
         let mut ages: BTreeMap<(u32, Arc<str>), Vec<AgeAndPlace>> = BTreeMap::new();
         for from in from.leases {
             let pool = state.pools.get_mut(from.pool as usize)?.as_mut()?;
-            pool.regions.get(from.region as usize)?.as_ref()?;
+            // A lease that ended outlasts its region.
+            if from.phase != Phase::Ended {
+                pool.regions.get(from.region as usize)?.as_ref()?;
+            }
             let holder: Arc<str> = Arc::from(&*from.holder);
             ages.entry((from.pool, Arc::clone(&holder)))
                 .or_default()

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::check;
 use crate::command::{Batch, Command, RemoveHolder, Renew, Return, Take};
-use crate::configure::RememberedRequests;
 use crate::lease::{Answer, Leases, NewLease, Phase};
 use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES, REMEMBER_ENDED_MS};
 use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply};
 use crate::pool::{Holder, Pool};
 use crate::ranked::Ranked;
+use crate::requests::Requests;
 
 /// The whole replicated state: pools, regions, leases, and how far time has come.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct State {
     pub(crate) pools: Vec<Option<Pool>>,
     pub(crate) leases: Leases,
     pub(crate) ranks: Ranked,
-    pub(crate) requests: RememberedRequests,
+    pub(crate) requests: Requests,
 }
 
 impl State {
@@ -43,8 +43,8 @@ impl State {
             Command::Take(take) => self.take(take),
             Command::Renew(renew) => self.renew(renew),
             Command::Return(give) => self.give_back(give),
-            Command::RemoveHolder(remove) => self.remove_holder(remove),
-            Command::Configure(configure) => self.configure(configure).map(Reply::Configured),
+            Command::RemoveHolder(remove) => self.remove_holder(remove, command.checksum()),
+            Command::Configure(configure) => self.configure(configure, command.checksum()),
         }
     }
 
@@ -321,7 +321,10 @@ impl State {
         }
     }
 
-    fn remove_holder(&mut self, remove: &RemoveHolder) -> Outcome {
+    fn remove_holder(&mut self, remove: &RemoveHolder, asked: u32) -> Outcome {
+        if let Some(reply) = self.requests.answered(&remove.request_id, asked)? {
+            return Ok(reply);
+        }
         check::name("holder", &remove.holder)?;
         let pools = match &remove.pool {
             Some(name) => {
@@ -360,11 +363,13 @@ impl State {
                 self.supersede(place);
             }
         }
+        let id = &remove.request_id;
+        self.requests.holder_removed(id, asked, removed);
         Ok(Reply::HolderRemoved(removed))
     }
 
     /// A lease counts no more. It is remembered for retries.
-    fn end(&mut self, place: u32) {
+    pub(crate) fn end(&mut self, place: u32) {
         self.set(place, Phase::Ended, 0, 0);
         self.leases.end(place, self.now_ms);
     }

@@ -1,6 +1,9 @@
 //! `share` against a slow and obvious reference, and the promises that it makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod common;
+
+use common::cases;
 use proptest::prelude::*;
 use quota::{Claim, share};
 
@@ -134,7 +137,7 @@ fn claims(asked: &[Asked]) -> Vec<Claim<'_>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(cases(3_000))]
 
     #[test]
     fn equals_the_slow_reference((capacity, asked) in prop_oneof![asked(12), asked(1_000), asked(1_000_000_000_000)]) {

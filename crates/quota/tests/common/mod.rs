@@ -1,10 +1,33 @@
 //! Short ways to make commands.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::expect_used, clippy::panic, missing_docs)]
 
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngSeed;
 use quota::{
     Batch, Change, Command, Configure, Grant, LeaseId, Outcome, RemoveHolder, Renew, Reply, Return,
     SetPool, SetRegion, State, Take,
 };
+
+/// So many random cases, always the same ones. For others, and more: `PROPTEST_CASES=1000000
+/// PROPTEST_RNG_SEED=7 cargo test --release -p quota`.
+pub fn cases(by_default: u32) -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let cases = match std::env::var("PROPTEST_CASES") {
+        Ok(_) => given.cases,
+        Err(_) => by_default,
+    };
+    let rng_seed = match given.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        fixed => fixed,
+    };
+    ProptestConfig {
+        cases,
+        rng_seed,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..given
+    }
+}
 
 pub fn set_pool(name: &str, capacity: u64) -> Change {
     Change::SetPool(SetPool {
@@ -58,8 +81,9 @@ pub fn give_back(lease: LeaseId, seq: u64) -> Command {
     Command::Return(Return { lease, seq })
 }
 
-pub fn remove_holder(holder: &str) -> Command {
+pub fn remove_holder(id: &str, holder: &str) -> Command {
     Command::RemoveHolder(RemoveHolder {
+        request_id: id.into(),
         holder: holder.into(),
         pool: None,
     })
@@ -71,7 +95,10 @@ pub fn run(state: &mut State, time_ms: u64, command: Command) -> Outcome {
         time_ms,
         commands: vec![command],
     };
-    assert_eq!(Batch::decode(&batch.encode()).as_ref(), Ok(&batch));
+    assert_eq!(
+        Batch::decode(&batch.encode().expect("it fits")).as_ref(),
+        Ok(&batch)
+    );
     state
         .apply(&batch)
         .pop()
