@@ -64,6 +64,7 @@ impl From<v1::ReturnRequest> for Return {
 impl From<v1::RemoveHolderRequest> for RemoveHolder {
     fn from(request: v1::RemoveHolderRequest) -> Self {
         Self {
+            request_id: request.request_id,
             holder: request.holder,
             pool: said(request.pool),
         }
