@@ -1,1 +1,104 @@
 //! The Raft log, vote and snapshots on sled, durable on the platter.
+//!
+//! A [`Store`] keeps one node's part of the consensus in one directory:
+//!
+//! | name | what it is |
+//! | --- | --- |
+//! | `lock` | held by the process that has the directory open |
+//! | `state` | format, node and cluster id, vote, purge point; replaced as a whole |
+//! | `progress` | how far the log was durable, and the committed index; may lag by 0.2 s |
+//! | `log/` | the log: sled databases, each a range of indexes, named by its first |
+//! | `snapshots/` | the newest two snapshots |
+//!
+//! One thread writes ([`Store::append`] and its like only queue), and a request is answered when it is
+//! durable: written, flushed by sled, and synced. Nothing here knows what an entry or a vote means.
+
+mod directory;
+mod failure;
+mod files;
+mod io;
+mod log;
+mod progress;
+mod record;
+mod segment;
+mod snapshot;
+mod state;
+mod store;
+mod tail;
+
+use bytes::Bytes;
+
+pub use failure::{Failure, FailureKind, OpenError};
+pub use progress::MAX_COMMITTED;
+pub use record::MAX_RECORD;
+pub use snapshot::{KEPT_SNAPSHOTS, MAX_SNAPSHOT_META, Snapshot, SnapshotWriter, Snapshots};
+pub use state::FORMAT;
+pub use store::{Done, OnFailure, Store};
+
+/// Most bytes of a vote, of a purge's note, and of a cluster id.
+pub const MAX_NOTE: usize = 4096;
+
+/// How a store works. The default suits a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// A segment of the log that has this many bytes is full, 64 KiB to 1 GiB.
+    pub segment_bytes: u64,
+    /// A segment of the log that has this many entries is full, 1 to 10,000,000.
+    pub segment_entries: u64,
+    /// Appends wait while this many bytes are queued, 1 MiB to 1 GiB. One append may go over it.
+    pub queue_bytes: u64,
+    /// Appends wait while this many entries are queued, 1 to 10,000,000.
+    pub queue_entries: u64,
+    /// Bytes of the latest entries that are kept in memory once they are durable, up to 1 GiB.
+    pub cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            segment_entries: 100_000,
+            queue_bytes: 64 << 20,
+            queue_entries: 65_536,
+            cache_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Options {
+    fn validate(&self) -> Result<(), String> {
+        let bounds = [
+            ("segment_bytes", self.segment_bytes, 64 << 10, 1 << 30),
+            ("segment_entries", self.segment_entries, 1, 10_000_000),
+            ("queue_bytes", self.queue_bytes, 1 << 20, 1 << 30),
+            ("queue_entries", self.queue_entries, 1, 10_000_000),
+            ("cache_bytes", self.cache_bytes, 0, 1 << 30),
+        ];
+        for (name, value, least, most) in bounds {
+            if !(least..=most).contains(&value) {
+                return Err(format!(
+                    "store option {name} is {value}; expected {least} to {most}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was purged from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// The last index purged.
+    pub index: u64,
+    /// What was given with it.
+    pub note: Bytes,
+}
+
+/// Where the log begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// What was purged last, if anything.
+    pub purged: Option<Purge>,
+    /// The last record that is there, if any is.
+    pub last: Option<u64>,
+}

@@ -1,0 +1,266 @@
+//! One segment of the log: a sled database of its own.
+//!
+//! Of sled's files only `db`, the log that it recovers from, and `conf`, its parameters, matter. `conf` is
+//! synced once, when the database is made; `db` after every flush, through a second handle, for sled's own
+//! flush stops at the page cache. The rest does not count:
+//! - `snap.*` only shortens recovery. sled does not sync its directory when it replaces one, and takes one
+//!   half written for corruption, so they are removed before a database is opened: it recovers from `db`.
+//! - `blobs` stays empty: values are too small for it ([`crate::record::PIECE`]).
+//!
+//! sled uses space again once it has written what replaces it, and does not wait for that to be durable.
+//! But it never does before it has begun a second of its segments, and no more than a part of one
+//! ([`UNSYNCED`]) is ever written between two syncs.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::failure::Failure;
+use crate::files;
+use crate::record::{self, Partial, Step};
+
+/// Bytes of the segments that sled divides its file into.
+pub(crate) const SLED_SEGMENT: usize = 2 << 20;
+
+/// Most bytes of records that are written before they are synced. sled writes each up to some five times.
+pub(crate) const UNSYNCED: u64 = (SLED_SEGMENT / 8) as u64;
+
+/// What sled may keep in memory of a database.
+const CACHE: u64 = 4 << 20;
+
+/// How long to wait for a database to be let go by a reader that is just closing it.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Removals in one step.
+const REMOVE_STEP: usize = 1024;
+
+/// A database that is open.
+pub(crate) struct Database {
+    path: PathBuf,
+    db: sled::Db,
+    /// sled's own file, opened again to be synced.
+    file: File,
+    /// Held while something is inserted: sled can lose the wake-up for a failed write if it seals a
+    /// buffer for a reader meanwhile.
+    inserting: Mutex<()>,
+}
+
+/// What a look at every record found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// One past the last whole record.
+    pub end: u64,
+    /// Bytes of the records.
+    pub bytes: u64,
+    /// The index of a last record that is not there as a whole.
+    pub torn: Option<u64>,
+}
+
+impl Database {
+    /// Makes one. It gets its name once it is durable, so that one with a name is whole.
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        let new = path.with_extension(files::NEW);
+        if new.exists() {
+            fs::remove_dir_all(&new).map_err(|e| Failure::io("remove", &new, &e))?;
+        }
+        let made = Self::start(&new)?;
+        made.flush()?;
+        for file in ["conf", "blobs", "."] {
+            files::sync_dir(&new.join(file))?;
+        }
+        files::rename(&new, path)?;
+        Ok(Self {
+            path: path.into(),
+            ..made
+        })
+    }
+
+    /// Opens one that is there.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        for name in ["db", "conf"] {
+            let file = path.join(name);
+            match fs::metadata(&file) {
+                Ok(metadata) if metadata.len() > 0 => {}
+                Ok(_) => return Err(Failure::corruption(&file, "it is empty")),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(Failure::corruption(&file, "it is missing"));
+                }
+                Err(e) => return Err(Failure::io("read", &file, &e)),
+            }
+        }
+        // What an earlier process wrote may be in memory only; sled must not build on that.
+        let db = path.join("db");
+        File::open(&db)
+            .and_then(|file| file.sync_all())
+            .map_err(|e| Failure::io("sync", &db, &e))?;
+        for file in files::list(path)? {
+            let name = file.file_name().and_then(|n| n.to_str());
+            if name.is_some_and(|name| name.starts_with("snap.")) {
+                fs::remove_file(&file).map_err(|e| Failure::io("remove", &file, &e))?;
+            }
+        }
+        let database = Self::start(path)?;
+        database.sync()?;
+        Ok(database)
+    }
+
+    fn start(path: &Path) -> Result<Self, Failure> {
+        let config = sled::Config::new()
+            .path(path)
+            .segment_size(SLED_SEGMENT)
+            .cache_capacity(CACHE)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None);
+        let waiting = Instant::now();
+        let db = loop {
+            match guard(path, "open", || config.open())? {
+                Ok(db) => break db,
+                Err(sled::Error::Io(e))
+                    if e.to_string().contains("acquire lock") && waiting.elapsed() < LOCK_WAIT =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(e) => return Err(Failure::sled("open", path, &e)),
+            }
+        };
+        let file = path.join("db");
+        Ok(Self {
+            path: path.into(),
+            file: File::open(&file).map_err(|e| Failure::io("open", &file, &e))?,
+            db,
+            inserting: Mutex::new(()),
+        })
+    }
+
+    /// Adds a record. It is durable after the next [`Self::flush`].
+    pub(crate) fn insert(&self, index: u64, bytes: &Bytes) -> Result<(), Failure> {
+        let _inserting = self.inserting();
+        guard(&self.path, "write", || {
+            for (piece, value) in record::pieces(index, bytes) {
+                self.db.insert(record::key(index, piece), &*value)?;
+            }
+            Ok(())
+        })?
+        .map_err(|e| Failure::sled("write", &self.path, &e))
+    }
+
+    /// Removes all records from `from` on, the last first. Durable on return.
+    pub(crate) fn remove_from(&self, from: u64) -> Result<(), Failure> {
+        loop {
+            let removing = self.inserting();
+            let removed = guard(&self.path, "remove entries in", || {
+                let mut removed = 0;
+                for item in self
+                    .db
+                    .range(record::key(from, 0)..)
+                    .rev()
+                    .take(REMOVE_STEP)
+                {
+                    self.db.remove(item?.0)?;
+                    removed += 1;
+                }
+                Ok(removed)
+            })?
+            .map_err(|e| Failure::sled("remove entries in", &self.path, &e))?;
+            drop(removing);
+            self.flush()?;
+            if removed < REMOVE_STEP {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes all that was written durable.
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        guard(&self.path, "flush", || self.db.flush())?
+            .map_err(|e| Failure::sled("flush", &self.path, &e))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        self.file
+            .sync_data()
+            .map_err(|e| Failure::io("sync", &self.path.join("db"), &e))
+    }
+
+    /// Reads every record, which must follow on each other from `first` on.
+    pub(crate) fn scan(&self, first: u64) -> Result<Scan, Failure> {
+        let mut scan = Scan {
+            end: first,
+            ..Scan::default()
+        };
+        scan.torn = self.each(first..u64::MAX, |record| {
+            scan.end += 1;
+            scan.bytes += cost(&record);
+            true
+        })?;
+        Ok(scan)
+    }
+
+    /// Reads records in order while `take` wants more, beginning with the first of `range`. Returns the
+    /// index of a record that is not there as a whole, which it is only if there is nothing after it.
+    pub(crate) fn each(
+        &self,
+        range: Range<u64>,
+        mut take: impl FnMut(Bytes) -> bool,
+    ) -> Result<Option<u64>, Failure> {
+        let damaged = |what: String| Failure::corruption(&self.path, &what);
+        let mut next = range.start;
+        let mut partial: Option<Partial> = None;
+        let keys = record::key(range.start, 0)..record::key(range.end, 0);
+        let mut items = guard(&self.path, "read", || self.db.range(keys))?;
+        while let Some(item) = guard(&self.path, "read", || items.next())? {
+            let (key, value) = item.map_err(|e| Failure::sled("read", &self.path, &e))?;
+            let (index, piece) = record::parse_key(&key)
+                .ok_or_else(|| damaged("it has a key that no entry has".into()))?;
+            let step = match partial.take() {
+                Some(partial) => partial.add(index, piece, &value),
+                None if index == next => Partial::begin(index, piece, &value),
+                None => Err(format!(
+                    "entry {next} is missing, and entry {index} is there"
+                )),
+            };
+            match step.map_err(damaged)? {
+                Step::More(more) => partial = Some(more),
+                Step::Whole(record) => {
+                    next += 1;
+                    if !take(record) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(partial.map(|partial| partial.index()))
+    }
+
+    fn inserting(&self) -> MutexGuard<'_, ()> {
+        self.inserting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that a record counts for.
+pub(crate) fn cost(record: &Bytes) -> u64 {
+    record.len() as u64 + 64
+}
+
+/// sled panics where it finds what it did not expect; here that is an error like another.
+fn guard<T>(path: &Path, doing: &str, f: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        Failure::corruption(
+            path,
+            &format!("sled gave up when asked to {doing} it ({said})"),
+        )
+    })
+}
