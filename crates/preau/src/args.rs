@@ -2,8 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::completion;
 use crate::output::Output;
+use crate::{completion, config, plan};
 
 /// A national quota of user sessions, shared out fairly between regions.
 #[derive(Debug, Parser)]
@@ -35,5 +35,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Config(config::Args),
+    Plan(plan::Args),
     Completion(completion::Args),
 }

@@ -1,10 +1,15 @@
 //! The `preau` command: a node of the cluster, and the operator's tool.
 
 mod args;
+mod budget;
 mod cluster;
 mod completion;
+mod config;
 mod failure;
+mod fields;
 mod output;
+mod plan;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -23,6 +28,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
+        Command::Config(args) => config::run(args, cli.output),
+        Command::Plan(args) => plan::run(args, cli.output),
         Command::Completion(args) => completion::run(args),
     }
 }
