@@ -1,0 +1,81 @@
+//! What the store does on this disk: `cargo run --release -p store --example measure -- DIRECTORY`
+//!
+//! Prints entries per second and latency for several sizes of batch, one in flight at a time; the time to
+//! reopen; and the bytes on the disk for each byte appended.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use store::{Done, Failure, Options, Store};
+
+const ENTRY_BYTES: usize = 200;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = std::env::args().nth(1).ok_or("expected a directory")?;
+    let dir = Path::new(&dir);
+    for batch in [1, 16, 256] {
+        throughput(&dir.join(format!("batch-{batch}")), batch)?;
+    }
+    for (size, entries) in [(200, 100_000), (4 << 10, 15_000), (256 << 10, 240)] {
+        amplification(&dir.join(format!("size-{size}")), size, entries)?;
+    }
+    Ok(())
+}
+
+fn wait(ask: impl FnOnce(Done)) -> Result<(), Failure> {
+    let (told, answer) = mpsc::channel();
+    ask(Box::new(move |result| drop(told.send(result))));
+    answer.recv().unwrap_or(Ok(()))
+}
+
+fn throughput(dir: &Path, batch: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let store = Store::open(dir, 1, Options::default())?;
+    let entry = Bytes::from(vec![7; ENTRY_BYTES]);
+    let mut took = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let next = store.bounds().last.map_or(0, |last| last + 1);
+        let sent = Instant::now();
+        wait(|done| store.append(next, vec![entry.clone(); batch], done))?;
+        took.push(sent.elapsed());
+    }
+    let per_second = (took.len() * batch) as f64 / began.elapsed().as_secs_f64();
+    took.sort();
+    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
+    println!(
+        "batches of {batch}: {per_second:.0} entries/s, p50 {:?}, p99 {:?}, p99.9 {:?}",
+        at(0.5),
+        at(0.99),
+        at(0.999)
+    );
+    Ok(())
+}
+
+fn amplification(dir: &Path, size: usize, entries: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let store = Store::open(dir, 1, Options::default())?;
+    let entry = Bytes::from(vec![7; size]);
+    let began = Instant::now();
+    let batch = 65_536_usize.div_ceil(size) as u64;
+    for first in (0..entries).step_by(batch as usize) {
+        let n = batch.min(entries - first) as usize;
+        wait(|done| store.append(first, vec![entry.clone(); n], done))?;
+    }
+    let wrote = began.elapsed();
+    let disk = store.disk_bytes();
+    store.close();
+    drop(store);
+    let began = Instant::now();
+    let store = Store::open(dir, 1, Options::default())?;
+    let opened = began.elapsed();
+    let payload = size as u64 * entries;
+    println!(
+        "{entries} entries of {size} bytes: written in {wrote:?}, {} MiB on disk, {:.2} per byte; reopened and \
+         checked in {opened:?}, {} MiB then",
+        disk >> 20,
+        disk as f64 / payload as f64,
+        store.disk_bytes() >> 20
+    );
+    Ok(())
+}
