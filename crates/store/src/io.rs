@@ -143,6 +143,10 @@ impl Writer {
             }
             Job::Purge { purge, done } => {
                 self.pending.push(done);
+                let old = self.state.purged.as_ref();
+                if old.is_some_and(|old| old.index >= purge.index) {
+                    return Ok(());
+                }
                 let start = self.state.start.max(purge.index + 1);
                 self.state.start = start;
                 self.state.purged = Some(purge);

@@ -231,16 +231,14 @@ impl Store {
             let what = format!("can't purge up to {upto} with a note longer than {MAX_NOTE} bytes");
             return done(Err(Failure::refused(what)));
         }
-        if inner.failure.is_none() && inner.purged.as_ref().is_some_and(|p| p.index >= upto) {
-            drop(inner);
-            return done(Ok(()));
-        }
         let purge = Purge { index: upto, note };
-        inner.purged = Some(purge.clone());
-        inner.start = inner.start.max(upto + 1);
-        inner.epoch += 1;
-        let start = inner.start;
-        inner.tail.purge(start);
+        if inner.purged.as_ref().is_none_or(|old| old.index < upto) {
+            inner.purged = Some(purge.clone());
+            inner.start = inner.start.max(upto + 1);
+            inner.epoch += 1;
+            let start = inner.start;
+            inner.tail.purge(start);
+        }
         drop(inner);
         self.queue(Job::Purge { purge, done });
     }
