@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::output::Output;
-use crate::{completion, config, plan};
+use crate::{bench, completion, config, plan};
 
 /// A national quota of user sessions, shared out fairly between regions.
 #[derive(Debug, Parser)]
@@ -37,5 +37,6 @@ pub struct Cli {
 pub enum Command {
     Config(config::Args),
     Plan(plan::Args),
+    Bench(bench::Args),
     Completion(completion::Args),
 }

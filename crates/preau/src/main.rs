@@ -1,12 +1,14 @@
 //! The `preau` command: a node of the cluster, and the operator's tool.
 
 mod args;
+mod bench;
 mod budget;
 mod cluster;
 mod completion;
 mod config;
 mod failure;
 mod fields;
+mod local;
 mod output;
 mod plan;
 mod settings;
@@ -30,6 +32,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Config(args) => config::run(args, cli.output),
         Command::Plan(args) => plan::run(args, cli.output),
+        Command::Bench(args) => block_on(bench::run(args, cli.output)),
         Command::Completion(args) => completion::run(args),
     }
 }

@@ -1,0 +1,422 @@
+//! `preau bench`: load, and figures.
+
+mod calls;
+mod holder;
+mod record;
+mod stats;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use api::v1;
+use api::v1::change::Change;
+use client::{Nodes, Options};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::cluster;
+use crate::failure::Failure;
+use crate::local::children::Children;
+use crate::local::leader::Leaders;
+use crate::local::{Home, Ports, interrupted};
+use crate::output::{Output, table, thousands};
+
+use calls::Way;
+use holder::{End, Holder, Run};
+use record::Record;
+use stats::{Figures, Stats};
+
+pub use stats::code_name;
+
+/// The pool that the load works on.
+const POOL: &str = "bench";
+/// Regions of that pool, at most.
+const REGIONS: u64 = 16;
+/// One connection carries this many holders, where nothing else is said.
+const HOLDERS_PER_CONNECTION: usize = 64;
+/// Connections, where nothing else is said, at most.
+const MOST_CONNECTIONS: usize = 16;
+/// How long a call that prepares the load may take.
+const PREPARE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Put load on a cluster and measure it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Lease(Lease),
+}
+
+/// Holders that take a lease each, change its size as fast as they are answered, and give it back.
+///
+/// Without --nodes it starts a cluster of its own: three processes on loopback, with a disk that is
+/// really written to, stopped and removed at the end. PREAU_NODES is ignored, so that no load comes upon
+/// a cluster by accident. Each holder wants 0 to twice --slots, by chance, of a pool `bench` that has
+/// --slots for each holder: about half of the time there is not enough for all.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  preau bench lease --holders 64 --seconds 10
+  preau bench lease --holders 1024 --seconds 10 --group-commands 1 --output json
+  preau bench lease --holders 16 --seconds 60 --nodes 127.0.0.1:4501 --record calls.jsonl --keep")]
+struct Lease {
+    /// Holders at work at the same time.
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    holders: u32,
+    /// How long to measure.
+    #[arg(long, value_name = "S", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// A cluster that runs already, comma separated, each host:port. A pool `bench` is made there, and
+    /// removed at the end.
+    #[arg(long, value_name = "ADDR,…", value_delimiter = ',', conflicts_with_all = ["data", "group_commands"])]
+    nodes: Vec<String>,
+    /// Make the calls over long streams (Hold) that many holders share.
+    #[arg(long)]
+    stream: bool,
+    /// Connections to the cluster; by default one for every 64 holders, up to 16.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    connections: Option<u8>,
+    /// Slots that a holder wants on average.
+    #[arg(long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    slots: u64,
+    /// A lease's time to live, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    ttl_ms: u64,
+    /// Commands that a node of the own cluster groups into one log entry; 1 switches grouping off.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    group_commands: Option<u32>,
+    /// Write every request and what came of it to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Give no lease back at the end, and leave the pool.
+    #[arg(long)]
+    keep: bool,
+    /// Keep the own cluster's data here.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What chance begins with: the same seed asks for the same sizes.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+struct Report {
+    nodes: Vec<String>,
+    own_cluster: bool,
+    holders: u32,
+    connections: usize,
+    stream: bool,
+    /// As given to the own cluster; null for the node's default.
+    group_commands: Option<u32>,
+    #[serde(flatten)]
+    figures: Figures,
+    leader: u64,
+    leader_changes: u64,
+    /// Log entries that the load made.
+    entries: u64,
+    /// Leases given back at the end, left to the cluster as asked, and left because they could not be
+    /// given back.
+    returned: u64,
+    kept: u64,
+    left: u64,
+}
+
+pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
+    match &args.what {
+        What::Lease(lease) => output.show(&lease.run().await?, shown),
+    }
+}
+
+impl Lease {
+    async fn run(&self) -> Result<Report, Failure> {
+        let record = self.record.as_deref().map(Record::create).transpose()?;
+        let own = if self.nodes.is_empty() {
+            let home = Home::new(self.data.as_deref(), Ports::Free)?;
+            Some(Children::start(home, &self.serve_flags()).await?)
+        } else {
+            None
+        };
+        let mut addresses = own
+            .as_ref()
+            .map_or_else(|| self.nodes.clone(), Children::addresses);
+        let mut leaders = Leaders::new(&addresses)?;
+        leaders.wait(PREPARE_WITHIN).await?;
+        // The leader first: a follower would only forward to it.
+        if let Some(leader) = leaders.seen() {
+            addresses.sort_by_key(|address| *address != leader.address);
+        }
+        let nodes = Nodes::new(&addresses).map_err(|e| Failure::usage(format!("--nodes: {e}")))?;
+        self.prepare(&nodes).await?;
+
+        let connections = self.connections();
+        let run = Arc::new(Run {
+            pool: POOL.into(),
+            slots: self.slots,
+            epoch: epoch_now(),
+            keep: self.keep,
+            stats: Stats::start(Duration::from_secs(self.seconds.into()))?,
+            record,
+            stop: AtomicBool::new(false),
+        });
+        let applied_before = leaders.seen().map_or(0, |leader| leader.applied);
+        let mut holders = JoinSet::new();
+        for holder in self.holders(&addresses, connections, &run)? {
+            holders.spawn(holder.work());
+        }
+        let ends = self.watch(&run, &mut leaders, holders).await?;
+        let figures = run.stats.figures()?;
+        leaders.look().await;
+        if let Some(record) = &run.record {
+            record.finish()?;
+        }
+        if own.is_none() && !self.keep {
+            clear(&nodes).await;
+        }
+        let count = |which| ends.iter().filter(|end| **end == which).count() as u64;
+        Ok(Report {
+            own_cluster: own.is_some(),
+            holders: self.holders,
+            connections,
+            stream: self.stream,
+            group_commands: self.group_commands,
+            figures,
+            leader: leaders.seen().map_or(0, |leader| leader.node_id),
+            leader_changes: leaders.changes(),
+            entries: leaders
+                .seen()
+                .map_or(0, |leader| leader.applied.saturating_sub(applied_before)),
+            returned: count(End::Returned),
+            kept: count(End::Kept),
+            left: count(End::Left),
+            nodes: addresses,
+        })
+    }
+
+    fn serve_flags(&self) -> Vec<String> {
+        self.group_commands
+            .map(|commands| vec!["--limits-group-commands".into(), commands.to_string()])
+            .unwrap_or_default()
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.map_or_else(
+            || {
+                (self.holders as usize)
+                    .div_ceil(HOLDERS_PER_CONNECTION)
+                    .min(MOST_CONNECTIONS)
+            },
+            usize::from,
+        )
+    }
+
+    fn regions(&self) -> u64 {
+        REGIONS.min(self.holders.into())
+    }
+
+    /// Makes the pool and its regions: half of the capacity is guaranteed, in equal parts.
+    async fn prepare(&self, nodes: &Nodes) -> Result<(), Failure> {
+        let capacity = self.slots * u64::from(self.holders);
+        let pool = Change::SetPool(v1::SetPool {
+            name: POOL.into(),
+            capacity,
+            ttl_ms: Some(self.ttl_ms),
+            drift_ppm: None,
+        });
+        let regions = (0..self.regions()).map(|number| {
+            Change::SetRegion(v1::SetRegion {
+                pool: POOL.into(),
+                name: region_name(number),
+                nominal: capacity / 2 / self.regions(),
+                ceiling: None,
+                weight: None,
+            })
+        });
+        configure(nodes, std::iter::once(pool).chain(regions)).await
+    }
+
+    fn holders(
+        &self,
+        addresses: &[String],
+        connections: usize,
+        run: &Arc<Run>,
+    ) -> Result<Vec<Holder>, Failure> {
+        let nodes = |connections| {
+            let options = Options {
+                connections,
+                tls: None,
+            };
+            Nodes::with(addresses, options).map_err(|e| Failure::usage(format!("--nodes: {e}")))
+        };
+        let ways = if self.stream {
+            (0..connections)
+                .map(|_| Ok(Way::stream(nodes(1)?)))
+                .collect::<Result<Vec<_>, Failure>>()?
+        } else {
+            vec![Way::Calls(nodes(connections)?)]
+        };
+        let holder = |number: u32| {
+            let region = region_name(u64::from(number) % self.regions());
+            let way = ways[number as usize % ways.len()].clone();
+            Holder::new(number as usize, region, way, self.seed, Arc::clone(run))
+        };
+        Ok((0..self.holders).map(holder).collect())
+    }
+
+    /// Looks on until every holder has ended. Ctrl-C ends the load early, and once more ends it at once.
+    async fn watch(
+        &self,
+        run: &Run,
+        leaders: &mut Leaders,
+        mut holders: JoinSet<End>,
+    ) -> Result<Vec<End>, Failure> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        let mut progress = Progress::default();
+        let mut ends = Vec::with_capacity(self.holders as usize);
+        loop {
+            tokio::select! {
+                end = holders.join_next() => match end {
+                    Some(Ok(end)) => ends.push(end),
+                    Some(Err(error)) => {
+                        return Err(Failure::operation(format!("a holder ended badly: {error}")));
+                    }
+                    None => break,
+                },
+                _ = second.tick() => {
+                    leaders.look().await;
+                    progress.show(run, leaders);
+                }
+                () = interrupted() => {
+                    if run.stop.swap(true, Ordering::Relaxed) {
+                        return Err(Failure::operation("interrupted: leases are left to run out"));
+                    }
+                }
+            }
+        }
+        progress.clear();
+        Ok(ends)
+    }
+}
+
+/// One line on a terminal's stderr that tells how the load goes.
+#[derive(Debug, Default)]
+struct Progress {
+    operations: u64,
+    shown: bool,
+}
+
+impl Progress {
+    fn show(&mut self, run: &Run, leaders: &Leaders) {
+        let operations = run.stats.operations();
+        let new = operations - self.operations;
+        self.operations = operations;
+        if std::io::stderr().is_terminal() {
+            self.shown = true;
+            let leader = leaders.seen().map_or(0, |leader| leader.node_id);
+            // Nobody is told where stderr can't be written.
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{:4.0} s  {:>9} operations/s  leader {leader}",
+                run.stats.now().as_secs_f64(),
+                thousands(new),
+            );
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+async fn configure(
+    nodes: &Nodes,
+    changes: impl IntoIterator<Item = Change>,
+) -> Result<(), Failure> {
+    let request = v1::ConfigureRequest {
+        changes: changes
+            .into_iter()
+            .map(|change| v1::Change {
+                change: Some(change),
+            })
+            .collect(),
+        expected_revision: 0,
+        request_id: cluster::request_id(),
+    };
+    nodes
+        .call(PREPARE_WITHIN, |channel| {
+            let request = request.clone();
+            async move { cluster::budget(channel).configure(request).await }
+        })
+        .await?;
+    Ok(())
+}
+
+/// Takes the pool away from a cluster that is not ours.
+async fn clear(nodes: &Nodes) {
+    let remove = Change::RemovePool(v1::RemovePool { name: POOL.into() });
+    if let Err(failure) = configure(nodes, [remove]).await {
+        eprintln!(
+            "warning: pool {POOL:?} is still there: {failure}\n\
+             remove it once its leases have run out: preau pool remove {POOL}"
+        );
+    }
+}
+
+fn region_name(number: u64) -> String {
+    format!("region-{number:02}")
+}
+
+/// Milliseconds since 1970: higher than that of any run before.
+fn epoch_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|time| u64::try_from(time.as_millis()).ok())
+        .unwrap_or(1)
+}
+
+fn shown(report: &Report) -> String {
+    let figures = &report.figures;
+    let whole = |value: f64| thousands(value.round() as u64);
+    let errors: Vec<String> = figures
+        .errors
+        .iter()
+        .map(|(code, count)| format!("{code} {}", thousands(*count)))
+        .collect();
+    let mut table = table(&["figure", ">value"]);
+    table.add_rows([
+        ["holders", &thousands(report.holders.into())],
+        ["seconds", &format!("{:.1}", figures.seconds)],
+        ["operations/s", &whole(figures.operations_per_second)],
+        ["slots/s", &whole(figures.slots_per_second)],
+        ["p50 µs", &thousands(figures.p50_us)],
+        ["p99 µs", &thousands(figures.p99_us)],
+        ["p99.9 µs", &thousands(figures.p99_9_us)],
+        ["longest µs", &thousands(figures.max_us)],
+        ["longest gap ms", &format!("{:.1}", figures.gap_ms)],
+        ["leader changes", &thousands(report.leader_changes)],
+        ["log entries", &thousands(report.entries)],
+        [
+            "errors",
+            &if errors.is_empty() {
+                "none".into()
+            } else {
+                errors.join(", ")
+            },
+        ],
+    ]);
+    table.trim_fmt()
+}
