@@ -1,0 +1,310 @@
+//! Proposals in groups: what comes while earlier groups are on their way goes into the next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use quota::limits::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
+use quota::{Batch, Command, Outcome, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::machine::Applied;
+use crate::types::{LeaderId, Outcomes, Proposal, Raft, TypeConfig};
+
+/// Groups on their way at a time. More of them are smaller, and each costs a write on every node.
+const GROUPS_AHEAD: usize = 4;
+/// Entries on their way at a time where nothing is grouped.
+const SINGLES_AHEAD: usize = 256;
+/// How long the outcome of a proposal is waited for.
+pub(crate) const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+/// How long a new leader may take to apply what its predecessors left.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// How often a leader looks whether time alone has something to change.
+const TICK: Duration = Duration::from_millis(50);
+/// When to come again to a node that is too busy.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProposeError {
+    /// Another node leads, or none. Nothing was proposed.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who does, and where it is.
+        leader: Option<(u64, String)>,
+    },
+    /// Too much waits already. Nothing was proposed.
+    #[error("too busy; come again in {retry_after:?}")]
+    Busy {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// It may have been carried out, or not; a retry is safe.
+    #[error("the outcome is not known: {0}")]
+    Unknown(String),
+    /// This node is stopping or has stopped.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+impl From<ForwardToLeader<TypeConfig>> for ProposeError {
+    fn from(forward: ForwardToLeader<TypeConfig>) -> Self {
+        let leader = forward.leader_id.zip(forward.leader_node);
+        Self::NotLeader {
+            leader: leader.map(|(id, node)| (id, node.addr)),
+        }
+    }
+}
+
+type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
+
+/// A command that waits to be proposed.
+struct Waiting {
+    command: Command,
+    answer: Answer,
+}
+
+/// Where commands wait. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Proposer {
+    /// Starts the task that proposes, `group` commands at a time at most, out of a queue of `queue`.
+    pub fn start(
+        raft: Raft,
+        applied: Applied,
+        group: usize,
+        queue: usize,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        let group = group.clamp(1, MAX_COMMANDS);
+        let ahead = match group {
+            1 => SINGLES_AHEAD,
+            _ => GROUPS_AHEAD,
+        };
+        let task = Task {
+            raft,
+            applied,
+            clock: Clock::default(),
+            group,
+            ahead,
+            on_their_way: Arc::new(Semaphore::new(ahead)),
+        };
+        (Self { queue: sender }, tokio::spawn(task.run(receiver)))
+    }
+
+    /// Proposes a command, and gives what came of it.
+    ///
+    /// # Errors
+    /// Where it was not proposed, or its outcome is not known.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        let (answer, outcome) = oneshot::channel();
+        let queued = self.queue.try_send(Waiting { command, answer });
+        queued.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Busy {
+                retry_after: RETRY_AFTER,
+            },
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+pub(crate) fn stopping() -> ProposeError {
+    ProposeError::Stopped("the node is stopping".into())
+}
+
+struct Task {
+    raft: Raft,
+    applied: Applied,
+    clock: Clock,
+    group: usize,
+    ahead: usize,
+    on_their_way: Arc<Semaphore>,
+}
+
+impl Task {
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut waiting = Vec::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let on_their_way = Arc::clone(&self.on_their_way);
+            let Ok(permit) = on_their_way.acquire_owned().await else {
+                return;
+            };
+            tokio::select! {
+                biased;
+                received = queue.recv_many(&mut waiting, self.group) => {
+                    if received == 0 {
+                        break;
+                    }
+                    self.propose(&mut waiting, permit).await;
+                }
+                _ = tick.tick() => self.let_time_pass(permit).await,
+            }
+        }
+        // Those on their way end by themselves.
+        let all = u32::try_from(self.ahead).unwrap_or(u32::MAX);
+        let _ = self.on_their_way.acquire_many(all).await;
+    }
+
+    /// Proposes all that waits, as one entry where it fits.
+    async fn propose(&mut self, waiting: &mut Vec<Waiting>, permit: OwnedSemaphorePermit) {
+        let (leader, time_ms) = match self.ready().await {
+            Ok(ready) => ready,
+            Err(error) => return refuse(waiting, &error),
+        };
+        let (permit, mut bytes) = (Arc::new(permit), 0);
+        let (mut commands, mut answers) = (Vec::new(), Vec::new());
+        for Waiting { command, answer } in waiting.drain(..) {
+            // Nobody may be waiting any more for one that was long in the queue.
+            if answer.is_closed() {
+                continue;
+            }
+            let more = command.encoded_len();
+            if more > MAX_COMMANDS_BYTES {
+                let _ = answer.send(Ok(Err(Refusal::TooMany {
+                    what: "bytes of one command".into(),
+                    most: MAX_COMMANDS_BYTES as u64,
+                })));
+                continue;
+            }
+            if bytes + more > MAX_COMMANDS_BYTES {
+                let commands = std::mem::take(&mut commands);
+                let batch = Batch { time_ms, commands };
+                let answers = std::mem::take(&mut answers);
+                self.send(leader, &batch, answers, Arc::clone(&permit))
+                    .await;
+                bytes = 0;
+            }
+            bytes += more;
+            commands.push(command);
+            answers.push(answer);
+        }
+        if !commands.is_empty() {
+            let batch = Batch { time_ms, commands };
+            self.send(leader, &batch, answers, permit).await;
+        }
+    }
+
+    /// Proposes that time has passed, where this node leads and that alone changes something.
+    async fn let_time_pass(&mut self, permit: OwnedSemaphorePermit) {
+        if self.on_their_way.available_permits() + 1 < self.ahead {
+            return;
+        }
+        let Ok(leader) = self.raft.as_leader() else {
+            return;
+        };
+        let leader = *leader.leader_id();
+        let Some(time_ms) = self.stamp(leader) else {
+            return;
+        };
+        let due = self.applied.with_state(quota::State::next_event_ms);
+        if due.is_some_and(|due| due <= time_ms) {
+            let commands = Vec::new();
+            let batch = Batch { time_ms, commands };
+            self.send(leader, &batch, Vec::new(), Arc::new(permit))
+                .await;
+        }
+    }
+
+    fn stamp(&mut self, leader: LeaderId) -> Option<u64> {
+        let applied = &self.applied;
+        let reached = || (applied.last(), applied.with_state(quota::State::now_ms));
+        self.clock.stamp(leader, reached, Instant::now)
+    }
+
+    /// The leadership of this node and the time in it. A new leader waits until it has applied all that
+    /// came before.
+    async fn ready(&mut self) -> Result<(LeaderId, u64), ProposeError> {
+        let mut index = self.applied.index();
+        let until = tokio::time::Instant::now() + READY_WITHIN;
+        loop {
+            index.borrow_and_update();
+            let leader = *self.raft.as_leader()?.leader_id();
+            if let Some(time_ms) = self.stamp(leader) {
+                return Ok((leader, time_ms));
+            }
+            // Whether it still leads is looked at again, even if nothing is applied.
+            let again = tokio::time::timeout(TICK, index.changed()).await;
+            if matches!(again, Ok(Err(_))) {
+                return Err(stopping());
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(ProposeError::Busy {
+                    retry_after: RETRY_AFTER,
+                });
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        leader: LeaderId,
+        batch: &Batch,
+        answers: Vec<Answer>,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) {
+        let batch = match batch.encode() {
+            Ok(batch) => batch,
+            Err(error) => return unknown(answers, &error.to_string()),
+        };
+        let (responder, result) = ProgressResponder::complete_only();
+        // Only under the leadership that it was stamped for.
+        let write = self.raft.write(Proposal(batch.into()));
+        let sent = write.responder(responder).with_leader(leader).await;
+        if let Err(fatal) = sent {
+            let error = ProposeError::Stopped(fatal.to_string());
+            return answer_all(answers, || Err(error.clone()));
+        }
+        tokio::spawn(async move {
+            match tokio::time::timeout(KNOWN_WITHIN, result).await {
+                Ok(Ok(result)) => settle(result, answers),
+                Ok(Err(_)) => unknown(answers, "raft has stopped"),
+                Err(_) => unknown(answers, "no quorum has written it yet"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn refuse(waiting: &mut Vec<Waiting>, error: &ProposeError) {
+    for Waiting { answer, .. } in waiting.drain(..) {
+        let _ = answer.send(Err(error.clone()));
+    }
+}
+
+fn answer_all(answers: Vec<Answer>, answer: impl Fn() -> Result<Outcome, ProposeError>) {
+    for to in answers {
+        let _ = to.send(answer());
+    }
+}
+
+fn unknown(answers: Vec<Answer>, why: &str) {
+    answer_all(answers, || Err(ProposeError::Unknown(why.into())));
+}
+
+fn settle(result: ClientWriteResult<TypeConfig>, answers: Vec<Answer>) {
+    match result {
+        Ok(response) => {
+            let Outcomes(outcomes) = response.data;
+            if outcomes.len() != answers.len() {
+                return unknown(answers, "the answers are not those of the commands");
+            }
+            for (to, outcome) in answers.into_iter().zip(outcomes) {
+                let _ = to.send(Ok(outcome));
+            }
+        }
+        Err(ClientWriteError::ForwardToLeader(forward)) => {
+            let error = ProposeError::from(forward);
+            answer_all(answers, || Err(error.clone()));
+        }
+        Err(error) => unknown(answers, &error.to_string()),
+    }
+}
