@@ -3,7 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::output::Output;
-use crate::{bench, completion, config, plan};
+use crate::{
+    apply, bench, completion, config, holder, init, leader, lease, member, plan, pool, region,
+    status, watch,
+};
 
 /// A national quota of user sessions, shared out fairly between regions.
 #[derive(Debug, Parser)]
@@ -36,6 +39,16 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Config(config::Args),
+    Init(init::Args),
+    Member(member::Args),
+    Leader(leader::Args),
+    Pool(pool::Args),
+    Region(region::Args),
+    Apply(apply::Args),
+    Lease(lease::Args),
+    Holder(holder::Args),
+    Status(status::Args),
+    Watch(watch::Args),
     Plan(plan::Args),
     Bench(bench::Args),
     Completion(completion::Args),

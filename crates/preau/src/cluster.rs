@@ -22,6 +22,7 @@ pub const DEFAULT_NODES: &str = "127.0.0.1:4501,127.0.0.1:4502,127.0.0.1:4503";
 /// How to reach the cluster.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
+#[group(skip)]
 pub struct Args {
     /// Nodes to ask, comma separated, each host:port or https://host:port. Any will do: they know the
     /// leader.
@@ -139,13 +140,19 @@ impl Cluster {
         self.nodes.addresses()
     }
 
-    /// The same way to one node alone, with or without a scheme.
+    /// The same way to one node alone.
     pub fn only(&self, address: &str) -> Result<Cluster, Failure> {
-        let address = match (address.contains("://"), &self.options.tls) {
+        self.at([address])
+    }
+
+    /// The same way to other nodes, with or without a scheme.
+    pub fn at<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Result<Cluster, Failure> {
+        let with_scheme = |address: &str| match (address.contains("://"), &self.options.tls) {
             (false, Some(_)) => format!("https://{address}"),
             _ => address.to_owned(),
         };
-        let nodes = Nodes::with([address], self.options.clone())
+        let addresses = addresses.into_iter().map(with_scheme);
+        let nodes = Nodes::with(addresses, self.options.clone())
             .map_err(|e| Failure::operation(e.to_string()))?;
         Ok(Cluster {
             nodes,

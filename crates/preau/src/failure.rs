@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use api::status::{Reason, TABLE};
 use tonic::{Code, Status};
 
 /// Why a command failed.
@@ -9,6 +10,8 @@ use tonic::{Code, Status};
 pub struct Failure {
     kind: Kind,
     message: String,
+    /// The reason of the status that it was, as the table of errors has it.
+    reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,28 +24,27 @@ enum Kind {
 }
 
 impl Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            reason: None,
+        }
+    }
+
     /// The operation was tried and failed.
     pub fn operation(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Operation,
-            message: message.into(),
-        }
+        Self::new(Kind::Operation, message)
     }
 
     /// Flags or a file are wrong; nothing was tried.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Usage,
-            message: message.into(),
-        }
+        Self::new(Kind::Usage, message)
     }
 
     /// No node could be reached, or none could serve the call.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Unreachable,
-            message: message.into(),
-        }
+        Self::new(Kind::Unreachable, message)
     }
 
     /// Stdout could not be written.
@@ -51,15 +53,12 @@ impl Failure {
             std::io::ErrorKind::BrokenPipe => Kind::Closed,
             _ => Kind::Operation,
         };
-        Self {
-            kind,
-            message: format!("can't write to stdout: {error}"),
-        }
+        Self::new(kind, format!("can't write to stdout: {error}"))
     }
 
-    /// Whether no node could be reached.
-    pub fn is_unreachable(&self) -> bool {
-        self.kind == Kind::Unreachable
+    /// Whether it is the error of this reason.
+    pub fn is(&self, reason: Reason) -> bool {
+        self.reason.as_deref() == Some(reason.row().name)
     }
 
     /// Says it on stderr, and gives the exit code.
@@ -79,20 +78,38 @@ impl std::fmt::Display for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        let reason = client::reason(&status)
-            .map(|reason| format!(" [{reason}]"))
-            .unwrap_or_default();
-        let message = format!("{}{reason}", said(&status));
-        match status.code() {
-            Code::Unavailable | Code::DeadlineExceeded => Self::unreachable(format!(
-                "{message}\nno node answered in time: check that a majority of the nodes run, and \
-                 that --nodes or PREAU_NODES has their addresses"
-            )),
-            Code::ResourceExhausted => Self::operation(format!("{message}\ntry again later")),
-            Code::Unimplemented => Self::operation(format!(
-                "{message}\nthe node does not know this call: it runs another version of preau"
-            )),
-            _ => Self::operation(message),
+        let reason = client::reason(&status);
+        let row = TABLE.iter().find(|row| Some(row.name) == reason.as_deref());
+        let (kind, action) = match (status.code(), row) {
+            // A node was reached and has said what it is.
+            (_, Some(row)) if matches!(row.reason, Reason::NoCluster | Reason::OutcomeUnknown) => {
+                (Kind::Operation, row.action)
+            }
+            (Code::Unavailable | Code::DeadlineExceeded, row) => (
+                Kind::Unreachable,
+                row.map_or(
+                    "No node answered in time: check that a majority of the nodes run, and that \
+                     --nodes or PREAU_NODES has their addresses.",
+                    |row| row.action,
+                ),
+            ),
+            (_, Some(row)) => (Kind::Operation, row.action),
+            (Code::Unimplemented, None) => (
+                Kind::Operation,
+                "The node does not know this call: it runs another version of preau.",
+            ),
+            (_, None) => (Kind::Operation, ""),
+        };
+        let said = said(&status);
+        let message = match (&reason, action) {
+            (Some(reason), action) => format!("{said} [{reason}]\n{action}"),
+            (None, "") => said,
+            (None, action) => format!("{said}\n{action}"),
+        };
+        Self {
+            kind,
+            message,
+            reason,
         }
     }
 }

@@ -1,17 +1,30 @@
 //! The `preau` command: a node of the cluster, and the operator's tool.
 
+mod apply;
 mod args;
 mod bench;
 mod budget;
+mod calls;
 mod cluster;
 mod completion;
 mod config;
+mod diff;
 mod failure;
 mod fields;
+mod holder;
+mod init;
+mod leader;
+mod lease;
 mod local;
+mod member;
 mod output;
 mod plan;
+mod pool;
+mod region;
 mod settings;
+mod status;
+mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -31,6 +44,16 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Config(args) => config::run(args, cli.output),
+        Command::Init(args) => block_on(init::run(args, cli.output)),
+        Command::Member(args) => block_on(member::run(args, cli.output)),
+        Command::Leader(args) => block_on(leader::run(args, cli.output)),
+        Command::Pool(args) => block_on(pool::run(args, cli.output)),
+        Command::Region(args) => block_on(region::run(args, cli.output)),
+        Command::Apply(args) => block_on(apply::run(args, cli.output)),
+        Command::Lease(args) => block_on(lease::run(args, cli.output)),
+        Command::Holder(args) => block_on(holder::run(args, cli.output)),
+        Command::Status(args) => block_on(status::run(args, cli.output)),
+        Command::Watch(args) => block_on(watch::run(args, cli.output)),
         Command::Plan(args) => plan::run(args, cli.output),
         Command::Bench(args) => block_on(bench::run(args, cli.output)),
         Command::Completion(args) => completion::run(args),

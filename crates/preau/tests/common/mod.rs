@@ -1,6 +1,7 @@
 //! Runs the real binary.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
