@@ -17,19 +17,19 @@ const SNAPSHOTS: &str = "snapshots";
 /// A directory that is open. Nobody else can open it until this is dropped.
 pub(crate) struct Directory {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
     /// Opens it for `node_id`; makes it where there is none or an empty one.
     pub(crate) fn open(dir: &Path, node_id: u64) -> Result<(Self, State), OpenError> {
-        if !dir.exists() {
-            files::make_dir(dir)?;
-        }
+        files::make_dir(dir)?;
+        // sled takes a relative path anew each time.
+        let dir = &fs::canonicalize(dir).map_err(|e| Failure::io("find", dir, &e))?;
         refuse_foreign(dir)?;
         let directory = Self {
             dir: dir.into(),
-            _lock: lock(dir)?,
+            lock: lock(dir)?,
         };
         let state = match State::load(dir)? {
             Some(state) if state.node_id != node_id => {
@@ -39,10 +39,17 @@ impl Directory {
                     given: node_id,
                 });
             }
-            Some(state) => state,
+            Some(state) => {
+                directory.complete()?;
+                state
+            }
             None => directory.create(node_id)?,
         };
         Ok((directory, state))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -53,6 +60,16 @@ impl Directory {
         self.dir.join(SNAPSHOTS)
     }
 
+    /// Checks that nothing is gone.
+    fn complete(&self) -> Result<(), Failure> {
+        for path in [self.log(), self.snapshots(), self.dir.join(progress::NAME)] {
+            if !path.exists() {
+                return Err(Failure::corruption(&path, "it is missing"));
+            }
+        }
+        Ok(())
+    }
+
     /// The `state` file comes last: where it is, all is.
     fn create(&self, node_id: u64) -> Result<State, Failure> {
         files::make_dir(&self.log())?;
@@ -61,6 +78,15 @@ impl Directory {
         let state = State::new(node_id);
         state.save(&self.dir)?;
         Ok(state)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing the file would leave the lock to a process that is just being forked.
+        if let Err(error) = fs2::FileExt::unlock(&self.lock) {
+            tracing::warn!(dir = %self.dir.display(), %error, "the lock was not let go");
+        }
     }
 }
 
@@ -75,7 +101,7 @@ fn refuse_foreign(dir: &Path) -> Result<(), OpenError> {
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         let ours = match name.as_str() {
-            LOCK | progress::NAME | "progress.tmp" | "state.tmp" => true,
+            LOCK | progress::NAME | "progress.tmp" | "state.tmp" | "lost+found" => true,
             LOG | SNAPSHOTS => files::list(&path)?.is_empty(),
             _ => false,
         };

@@ -88,6 +88,28 @@ impl Failure {
         )
     }
 
+    pub(crate) fn stalled(dir: &Path, after: std::time::Duration) -> Self {
+        Self::new(
+            FailureKind::Io,
+            format!(
+                "a write below {} has not come back for {after:?}: the disk hangs; see the system's log for its \
+                 errors, then start the node again",
+                dir.display()
+            ),
+        )
+    }
+
+    pub(crate) fn panicked(dir: &Path) -> Self {
+        Self::new(
+            FailureKind::Io,
+            format!(
+                "the thread that writes {} panicked, which is a bug; start the node again, which checks all that \
+                 was stored",
+                dir.display()
+            ),
+        )
+    }
+
     pub(crate) fn refused(what: String) -> Self {
         Self::new(FailureKind::Refused, what)
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// Makes a directory's entries durable: files that appeared in it, were renamed or went away.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
@@ -13,12 +13,25 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), Failure> {
         .map_err(|e| Failure::io("sync the directory", dir, &e))
 }
 
-/// Makes a directory, if there is none, and the entry that names it.
+/// Makes a directory and those above it, if there are none, and the entries that name them.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(dir).map_err(|e| Failure::io("make the directory", dir, &e))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => Ok(()),
+    let parent = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if !parent.exists() {
+        make_dir(parent)?;
+    }
+    match fs::create_dir(dir) {
+        // One that is there may have been made just before a crash.
+        Err(e) if !dir.is_dir() => return Err(Failure::io("make the directory", dir, &e)),
+        _ => {}
+    }
+    match sync_dir(parent) {
+        // Then it is not ours, and was there before.
+        Err(failure) if failure.kind() == FailureKind::Permission => Ok(()),
+        synced => synced,
     }
 }
 

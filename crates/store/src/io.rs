@@ -1,6 +1,6 @@
 //! The one thread that writes. It takes all that is queued, writes it, syncs once, and says so.
 
-use std::path::PathBuf;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,8 +9,9 @@ use crate::Purge;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::progress::{Progress, SYNC_EVERY};
+use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Done, Shared};
+use crate::store::Done;
 
 /// What the thread is asked to do, in order.
 pub(crate) enum Job {
@@ -27,6 +28,7 @@ pub(crate) enum Job {
     },
     Purge {
         purge: Purge,
+        epoch: u64,
         done: Done,
     },
     Vote(Bytes, Done),
@@ -37,48 +39,51 @@ pub(crate) enum Job {
 
 /// The thread's own state.
 pub(crate) struct Writer {
-    pub dir: PathBuf,
-    pub state: State,
-    pub progress: Progress,
-    pub log: Log,
-    pub shared: Arc<Shared>,
-    /// Written and not synced, in order.
-    pub pending: Vec<Done>,
-    pub committed: Option<Bytes>,
-    /// The truncations that the log has seen.
-    pub epoch: u64,
+    state: State,
+    progress: Progress,
+    log: Log,
+    shared: Arc<Shared>,
+    /// Those who wait for what was written and is not synced, in order.
+    pending: Vec<Done>,
+    committed: Option<Bytes>,
+    /// The truncations and purges that the log has seen.
+    epoch: u64,
 }
 
 impl Writer {
-    /// Runs until the store is closed or fails.
-    pub(crate) fn run(mut self) {
-        let failure = loop {
-            // Nothing to do: a good time to sync what may lag.
-            let wait = self.progress.unsynced().then_some(SYNC_EVERY);
-            let jobs = self.shared.take_jobs(wait);
-            let idle = jobs.is_empty();
-            let mut jobs = jobs.into_iter();
-            let result = match idle {
-                true => self.progress.sync().map(|()| false),
-                false => self.work(&mut jobs),
-            };
-            match result {
-                Ok(false) => {}
-                Ok(true) => break Failure::closed(),
-                Err(failure) => {
-                    let done = self.pending.drain(..).chain(jobs.filter_map(Job::done));
-                    self.shared.fail(&failure, done.collect());
-                    break failure;
-                }
-            }
-        };
-        let dones = std::mem::take(&mut self.pending);
-        self.shared.stop(failure, dones);
+    pub(crate) fn new(state: State, progress: Progress, log: Log, shared: Arc<Shared>) -> Self {
+        Self {
+            state,
+            progress,
+            log,
+            shared,
+            pending: Vec::new(),
+            committed: None,
+            epoch: 0,
+        }
     }
 
-    /// Does all, and answers all. True when asked to close.
-    fn work(&mut self, jobs: &mut impl Iterator<Item = Job>) -> Result<bool, Failure> {
-        for job in jobs.by_ref() {
+    /// Runs until the store is closed or fails.
+    pub(crate) fn run(mut self) {
+        loop {
+            let wait = self.progress.unsynced().then_some(SYNC_EVERY);
+            let (result, left) = match self.shared.take_jobs(wait) {
+                // Nothing to do: a good time to sync what may lag.
+                Ok(jobs) if jobs.is_empty() => (self.progress.sync(), jobs),
+                Ok(mut jobs) => (self.work(&mut jobs), jobs),
+                Err(failure) => (Err(failure), VecDeque::new()),
+            };
+            if let Err(failure) = result {
+                let left = left.into_iter().filter_map(Job::done);
+                let waiting = self.pending.drain(..).chain(left).collect();
+                return self.shared.fail(&failure, waiting);
+            }
+        }
+    }
+
+    /// Does all, and answers all. Being asked to close is the last failure.
+    fn work(&mut self, jobs: &mut VecDeque<Job>) -> Result<(), Failure> {
+        while let Some(job) = jobs.pop_front() {
             match job {
                 Job::Append {
                     first,
@@ -93,8 +98,8 @@ impl Writer {
                 Job::Committed(committed) => self.committed = Some(committed),
                 Job::Close => {
                     self.commit()?;
-                    self.progress.sync()?;
-                    return Ok(true);
+                    self.progress.settle()?;
+                    return Err(Failure::closed());
                 }
                 job => {
                     self.commit()?;
@@ -103,15 +108,14 @@ impl Writer {
                 }
             }
         }
-        self.commit()?;
-        Ok(false)
+        self.commit()
     }
 
     fn append(&mut self, first: u64, records: &[Bytes]) -> Result<(), Failure> {
         if self.log.end() == self.log.start() && first != self.log.start() && !records.is_empty() {
             self.progress.lower(first)?;
             self.state.start = first;
-            self.state.save(&self.dir)?;
+            self.state.save(&self.shared.dir)?;
             self.log.begin(first)?;
         }
         for record in records {
@@ -125,7 +129,7 @@ impl Writer {
         self.log.sync()?;
         self.progress
             .advance(self.log.end(), self.committed.take())?;
-        self.shared.durable(self.log.end(), self.epoch);
+        self.shared.durable(self.log.end(), self.epoch)?;
         for done in self.pending.drain(..) {
             done(Ok(()));
         }
@@ -141,7 +145,7 @@ impl Writer {
                 self.log.truncate(end)?;
                 self.epoch = epoch;
             }
-            Job::Purge { purge, done } => {
+            Job::Purge { purge, epoch, done } => {
                 self.pending.push(done);
                 let old = self.state.purged.as_ref();
                 if old.is_some_and(|old| old.index >= purge.index) {
@@ -150,20 +154,21 @@ impl Writer {
                 let start = self.state.start.max(purge.index + 1);
                 self.state.start = start;
                 self.state.purged = Some(purge);
-                self.state.save(&self.dir)?;
+                self.state.save(&self.shared.dir)?;
                 self.log.purge(start)?;
+                self.epoch = epoch;
             }
             Job::Vote(vote, done) => {
                 self.pending.push(done);
                 self.state.vote = Some(vote.clone());
-                self.state.save(&self.dir)?;
-                self.shared.voted(vote);
+                self.state.save(&self.shared.dir)?;
+                self.shared.inner().vote = Some(vote);
             }
             Job::Cluster(id, done) => {
                 self.pending.push(done);
                 self.state.cluster_id = Some(id.clone());
-                self.state.save(&self.dir)?;
-                self.shared.joined(id);
+                self.state.save(&self.shared.dir)?;
+                self.shared.inner().cluster_id = Some(id);
             }
             Job::Append { .. } | Job::Committed(_) | Job::Close => {}
         }

@@ -21,6 +21,7 @@ mod log;
 mod progress;
 mod record;
 mod segment;
+mod shared;
 mod snapshot;
 mod state;
 mod store;

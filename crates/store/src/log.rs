@@ -1,14 +1,15 @@
 //! The log on the disk: a row of databases, each named by the first index in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::Options;
 use crate::failure::Failure;
 use crate::files;
-use crate::segment::{Database, UNSYNCED, cost};
+use crate::segment::{self, Database, UNSYNCED, cost};
+use crate::shared::lock;
 
 /// Databases kept open beside the one that is written to.
 const OPEN: usize = 2;
@@ -66,7 +67,8 @@ impl Slot {
 
     /// Removes it from the disk.
     fn remove(&self) -> Result<(), Failure> {
-        *lock(&self.open) = Open::Gone;
+        let open = std::mem::replace(&mut *lock(&self.open), Open::Gone);
+        segment::release(&self.path, open);
         files::remove_dir(&self.path)
     }
 
@@ -74,7 +76,7 @@ impl Slot {
     fn close(&self) {
         let mut open = lock(&self.open);
         if matches!(&*open, Open::Yes(database) if Arc::strong_count(database) == 1) {
-            *open = Open::No;
+            segment::release(&self.path, std::mem::replace(&mut *open, Open::No));
         }
     }
 }
@@ -377,8 +379,4 @@ impl Log {
         lock(&self.row.recent).retain(|other| !Arc::ptr_eq(other, slot));
         slot.remove()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -141,6 +141,13 @@ impl Progress {
         Ok(())
     }
 
+    /// Writes both slots, so that damage to one of them tells nothing wrong.
+    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+        self.sync()?;
+        self.write()?;
+        self.sync()
+    }
+
     fn write(&mut self) -> Result<(), Failure> {
         self.sequence += 1;
         let bytes = encode(self.sequence, self.end, self.committed.as_ref());

@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use crate::failure::Failure;
 use crate::files;
 use crate::record::{self, Partial, Step};
+use crate::shared::lock;
 
 /// Bytes of the segments that sled divides its file into.
 pub(crate) const SLED_SEGMENT: usize = 2 << 20;
@@ -45,9 +46,9 @@ pub(crate) struct Database {
     db: sled::Db,
     /// sled's own file, opened again to be synced.
     file: File,
-    /// Held while something is inserted: sled can lose the wake-up for a failed write if it seals a
-    /// buffer for a reader meanwhile.
-    inserting: Mutex<()>,
+    /// Held to insert and to read: sled can lose the wake-up for a failed write if a reader makes it seal
+    /// the buffer that is being written to.
+    using: Mutex<()>,
 }
 
 /// What a look at every record found.
@@ -133,13 +134,13 @@ impl Database {
             path: path.into(),
             file: File::open(&file).map_err(|e| Failure::io("open", &file, &e))?,
             db,
-            inserting: Mutex::new(()),
+            using: Mutex::new(()),
         })
     }
 
     /// Adds a record. It is durable after the next [`Self::flush`].
     pub(crate) fn insert(&self, index: u64, bytes: &Bytes) -> Result<(), Failure> {
-        let _inserting = self.inserting();
+        let _using = self.using();
         guard(&self.path, "write", || {
             for (piece, value) in record::pieces(index, bytes) {
                 self.db.insert(record::key(index, piece), &*value)?;
@@ -152,7 +153,7 @@ impl Database {
     /// Removes all records from `from` on, the last first. Durable on return.
     pub(crate) fn remove_from(&self, from: u64) -> Result<(), Failure> {
         loop {
-            let removing = self.inserting();
+            let using = self.using();
             let removed = guard(&self.path, "remove entries in", || {
                 let mut removed = 0;
                 for item in self
@@ -167,7 +168,7 @@ impl Database {
                 Ok(removed)
             })?
             .map_err(|e| Failure::sled("remove entries in", &self.path, &e))?;
-            drop(removing);
+            drop(using);
             self.flush()?;
             if removed < REMOVE_STEP {
                 return Ok(());
@@ -214,7 +215,11 @@ impl Database {
         let mut partial: Option<Partial> = None;
         let keys = record::key(range.start, 0)..record::key(range.end, 0);
         let mut items = guard(&self.path, "read", || self.db.range(keys))?;
-        while let Some(item) = guard(&self.path, "read", || items.next())? {
+        let mut next_item = || {
+            let _using = self.using();
+            guard(&self.path, "read", || items.next())
+        };
+        while let Some(item) = next_item()? {
             let (key, value) = item.map_err(|e| Failure::sled("read", &self.path, &e))?;
             let (index, piece) = record::parse_key(&key)
                 .ok_or_else(|| damaged("it has a key that no entry has".into()))?;
@@ -238,16 +243,22 @@ impl Database {
         Ok(partial.map(|partial| partial.index()))
     }
 
-    fn inserting(&self) -> MutexGuard<'_, ()> {
-        self.inserting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn using(&self) -> MutexGuard<'_, ()> {
+        lock(&self.using)
     }
 }
 
 /// Bytes that a record counts for.
 pub(crate) fn cost(record: &Bytes) -> u64 {
     record.len() as u64 + 64
+}
+
+/// Lets go of a database. sled flushes and syncs once more, and panics if it can't; nothing that was
+/// acknowledged waits for that.
+pub(crate) fn release<T>(path: &Path, database: T) {
+    if let Err(failure) = guard(path, "close", || drop(database)) {
+        tracing::warn!(%failure, "a database was not closed as it should be");
+    }
 }
 
 /// sled panics where it finds what it did not expect; here that is an error like another.

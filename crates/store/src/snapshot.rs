@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 use crate::failure::Failure;
 use crate::files;
+use crate::shared::lock;
 
 /// Snapshots kept: the newest, and one that may be being read.
 pub const KEPT_SNAPSHOTS: usize = 2;
@@ -60,7 +61,7 @@ impl Snapshots {
     /// log between the two may be gone.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         files::remove_leftovers(dir)?;
-        let mut snapshots = Vec::new();
+        let (mut found, mut snapshots) = (Vec::new(), Vec::new());
         let mut next = 0;
         for path in files::list(dir)? {
             let is_snapshot = path.extension().is_some_and(|e| e == EXTENSION);
@@ -68,13 +69,21 @@ impl Snapshots {
             match number.and_then(|n| n.parse::<u64>().ok()) {
                 Some(number) if is_snapshot => {
                     next = number + 1;
-                    snapshots.push(Snapshot::load(&path)?);
+                    found.push(path);
                 }
                 _ => tracing::warn!(path = %path.display(), "not a snapshot; left alone"),
             }
         }
-        if let Some(newest) = snapshots.last() {
+        if let Some(newest) = found.pop() {
+            for old in found {
+                match Snapshot::load(&old) {
+                    Ok(snapshot) => snapshots.push(snapshot),
+                    Err(failure) => tracing::warn!(%failure, "an older snapshot is left alone"),
+                }
+            }
+            let newest = Snapshot::load(&newest)?;
             newest.verify()?;
+            snapshots.push(newest);
         }
         let snapshots = Self {
             shared: Arc::new(Shared {
@@ -82,7 +91,7 @@ impl Snapshots {
                 kept: Mutex::new(Kept { snapshots, next }),
             }),
         };
-        snapshots.remove_old(&mut snapshots.kept())?;
+        snapshots.remove_old(&mut snapshots.kept());
         Ok(snapshots)
     }
 
@@ -125,18 +134,16 @@ impl Snapshots {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.shared
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared.kept)
     }
 
-    fn remove_old(&self, kept: &mut Kept) -> Result<(), Failure> {
+    fn remove_old(&self, kept: &mut Kept) {
         while kept.snapshots.len() > KEPT_SNAPSHOTS {
             let path = kept.snapshots.remove(0).path;
-            fs::remove_file(&path).map_err(|e| Failure::io("remove", &path, &e))?;
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "an old snapshot stays until the next start");
+            }
         }
-        Ok(())
     }
 }
 
@@ -190,7 +197,7 @@ impl SnapshotWriter {
         };
         kept.snapshots.push(snapshot.clone());
         kept.snapshots.sort_by(|a, b| a.path.cmp(&b.path));
-        snapshots.remove_old(&mut kept)?;
+        snapshots.remove_old(&mut kept);
         Ok(snapshot)
     }
 
@@ -244,7 +251,7 @@ impl Snapshot {
     }
 
     fn check(&self, mut each: impl FnMut(&[u8])) -> Result<(), Failure> {
-        let failed = |e: std::io::Error| Failure::io("read", &self.path, &e);
+        let failed = |e| failed(&self.path, &e);
         let mut file = File::open(&self.path).map_err(failed)?;
         let body = FIXED + self.meta.len() + CRC;
         file.seek(SeekFrom::Start(body as u64)).map_err(failed)?;
@@ -273,10 +280,7 @@ impl Snapshot {
     /// Reads the header and checks the file's length.
     fn load(path: &Path) -> Result<Self, Failure> {
         let damaged = |what| Failure::corruption(path, what);
-        let failed = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => damaged("the snapshot is cut short"),
-            _ => Failure::io("read", path, &e),
-        };
+        let failed = |e| failed(path, &e);
         let mut file = File::open(path).map_err(failed)?;
         let mut fixed = [0; FIXED];
         file.read_exact(&mut fixed).map_err(failed)?;
@@ -316,6 +320,13 @@ impl Snapshot {
             len,
             path: path.into(),
         })
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => Failure::corruption(path, "the snapshot is cut short"),
+        _ => Failure::io("read", path, error),
     }
 }
 

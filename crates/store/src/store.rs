@@ -1,11 +1,10 @@
 //! The store as its users see it: what they ask is queued, and read from memory at once.
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,10 +13,8 @@ use crate::failure::{Failure, FailureKind, OpenError};
 use crate::io::{Job, Writer};
 use crate::log::{Log, Row};
 use crate::progress::{MAX_COMMITTED, Progress};
-use crate::record::MAX_RECORD;
-use crate::segment::cost;
+use crate::shared::{Inner, Shared, lock};
 use crate::snapshot::Snapshots;
-use crate::tail::Tail;
 use crate::{Bounds, MAX_NOTE, Options, Purge, files};
 
 /// Told when something is durable, or why it is not. Called once, from the thread that writes, in the
@@ -38,36 +35,8 @@ struct Handle {
     snapshots: Snapshots,
     row: Arc<Row>,
     node_id: u64,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     directory: Mutex<Option<Directory>>,
-}
-
-/// What callers and the writing thread share.
-pub(crate) struct Shared {
-    dir: PathBuf,
-    options: Options,
-    inner: Mutex<Inner>,
-    /// There is work.
-    work: Condvar,
-    /// There is room in the queue.
-    room: Condvar,
-}
-
-struct Inner {
-    jobs: VecDeque<Job>,
-    /// Bytes and entries queued, or being written.
-    queued: (u64, u64),
-    writing: (u64, u64),
-    tail: Tail,
-    start: u64,
-    purged: Option<Purge>,
-    /// Truncations and purges so far: whoever reads the disk meanwhile has to look again.
-    epoch: u64,
-    vote: Option<Bytes>,
-    committed: Option<Bytes>,
-    cluster_id: Option<String>,
-    failure: Option<Failure>,
-    listeners: Vec<OnFailure>,
 }
 
 impl Store {
@@ -79,53 +48,38 @@ impl Store {
     pub fn open(dir: &Path, node_id: u64, options: Options) -> Result<Self, OpenError> {
         options.validate().map_err(OpenError::Options)?;
         let (directory, state) = Directory::open(dir, node_id)?;
+        let dir = directory.path();
         let progress = Progress::open(dir)?;
         let snapshots = Snapshots::open(&directory.snapshots())?;
         let log = Log::open(&directory.log(), &options, state.start, progress.end())?;
-        tracing::info!(dir = %dir.display(), node_id, start = log.start(), end = log.end(), "store opened");
-        let shared = Arc::new(Shared {
-            dir: dir.into(),
-            options,
-            inner: Mutex::new(Inner {
-                jobs: VecDeque::new(),
-                queued: (0, 0),
-                writing: (0, 0),
-                tail: Tail::new(log.end()),
-                start: log.start(),
-                purged: state.purged.clone(),
-                epoch: 0,
-                vote: state.vote.clone(),
-                committed: progress.committed().cloned(),
-                cluster_id: state.cluster_id.clone(),
-                failure: None,
-                listeners: Vec::new(),
-            }),
-            work: Condvar::new(),
-            room: Condvar::new(),
-        });
+        let (start, end) = (log.start(), log.end());
+        tracing::info!(dir = %dir.display(), node_id, start, end, "store opened");
+        let shared = Arc::new(Shared::new(dir, options, &state, &progress, end));
         let row = log.row();
-        let writer = Writer {
-            dir: dir.into(),
-            state,
-            progress,
-            log,
-            shared: shared.clone(),
-            pending: Vec::new(),
-            committed: None,
-            epoch: 0,
+        let writer = Writer::new(state, progress, log, shared.clone());
+        let (writing, watching) = (shared.clone(), shared.clone());
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.into()).spawn(work);
+            thread.map_err(|e| Failure::io("start a thread for", &shared.dir, &e))
         };
-        let thread = thread::Builder::new()
-            .name("store".into())
-            .spawn(move || writer.run())
-            .map_err(|e| Failure::io("start the thread that writes", dir, &e))?;
+        let write = Box::new(move || {
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                writing.fail(&Failure::panicked(&writing.dir), Vec::new());
+            }
+            writing.end();
+        });
+        let threads = vec![
+            spawn("store-watch", Box::new(move || watching.watch()))?,
+            spawn("store", write).inspect_err(|_| shared.end())?,
+        ];
         Ok(Self {
             handle: Arc::new(Handle {
-                shared,
                 snapshots,
                 row,
                 node_id,
-                thread: Mutex::new(Some(thread)),
+                threads: Mutex::new(threads),
                 directory: Mutex::new(Some(directory)),
+                shared,
             }),
         })
     }
@@ -162,17 +116,14 @@ impl Store {
         }
         let (told, answer) = mpsc::sync_channel(1);
         let done: Done = Box::new(move |result| drop(told.send(result)));
-        self.queue(Job::Cluster(id.into(), done));
+        let shared = &self.handle.shared;
+        shared.queue(shared.inner(), Job::Cluster(id.into(), done));
         answer.recv().unwrap_or_else(|_| Err(Failure::closed()))
     }
 
     /// Where the log begins and ends.
     pub fn bounds(&self) -> Bounds {
-        let inner = self.inner();
-        Bounds {
-            purged: inner.purged.clone(),
-            last: inner.last(),
-        }
+        self.inner().bounds()
     }
 
     /// Adds records from index `first` on, which must be one past the last; an empty log that was never
@@ -182,65 +133,31 @@ impl Store {
     /// Waits while more than [`Options::queue_bytes`] or [`Options::queue_entries`] are queued. A record has
     /// at most [`MAX_RECORD`] bytes. What can't be appended is refused through `done`, and changes nothing.
     pub fn append(&self, first: u64, records: Vec<Bytes>, done: Done) {
-        let shared = &self.handle.shared;
-        let mut inner = shared.wait_for_room();
-        if let Err(failure) = inner.may_append(first, &records) {
-            drop(inner);
-            return done(Err(failure));
-        }
-        if inner.last().is_none() && inner.start != first && !records.is_empty() {
-            inner.start = first;
-            inner.tail = Tail::new(first);
-        }
-        let bytes: u64 = records.iter().map(cost).sum();
-        inner.queued.0 += bytes;
-        inner.queued.1 += records.len() as u64;
-        for record in &records {
-            inner.tail.push(record.clone());
-        }
-        let epoch = inner.epoch;
-        inner.jobs.push_back(Job::Append {
-            first,
-            records,
-            epoch,
-            done,
-        });
-        shared.work.notify_one();
+        self.handle.shared.append(first, records, done);
     }
 
     /// Removes all records after `last`, or all there are. Those removed can't be read from now on; they are
     /// gone from the disk when `done` is called.
     pub fn truncate_after(&self, last: Option<u64>, done: Done) {
-        let mut inner = self.inner();
-        let end = last
-            .map_or(inner.start, |last| last.saturating_add(1))
-            .max(inner.start);
-        inner.epoch += 1;
-        inner.tail.truncate(end);
-        let epoch = inner.epoch;
-        drop(inner);
-        self.queue(Job::Truncate { end, epoch, done });
+        self.handle.shared.truncate(last, done);
     }
 
     /// Removes all records up to and with `upto`, which may be past the last. `note`, of at most
     /// [`MAX_NOTE`] bytes, is kept with the index. What was purged before stays so.
     pub fn purge(&self, upto: u64, note: Bytes, done: Done) {
-        let mut inner = self.inner();
-        if note.len() > MAX_NOTE || upto == u64::MAX {
-            drop(inner);
-            let what = format!("can't purge up to {upto} with a note longer than {MAX_NOTE} bytes");
+        if note.len() > MAX_NOTE {
+            let what = format!(
+                "a purge's note of {} bytes; the most is {MAX_NOTE}",
+                note.len()
+            );
+            return done(Err(Failure::refused(what)));
+        }
+        if upto == u64::MAX {
+            let what = format!("can't purge up to entry {upto}: indexes end before it");
             return done(Err(Failure::refused(what)));
         }
         let purge = Purge { index: upto, note };
-        if inner.purged.as_ref().is_none_or(|old| old.index < upto) {
-            inner.purged = Some(purge.clone());
-            inner.start = inner.start.max(upto + 1);
-            inner.epoch += 1;
-            let start = inner.start;
-            inner.tail.purge(start);
-        }
-        drop(inner);
-        self.queue(Job::Purge { purge, done });
+        self.handle.shared.purge(purge, done);
     }
 
     /// Reads the records of `range`, those at its beginning that are together at most `max_bytes`; at least
@@ -305,7 +222,8 @@ impl Store {
             let what = format!("a vote of {} bytes; the most is {MAX_NOTE}", vote.len());
             return done(Err(Failure::refused(what)));
         }
-        self.queue(Job::Vote(vote, done));
+        let shared = &self.handle.shared;
+        shared.queue(shared.inner(), Job::Vote(vote, done));
     }
 
     /// The committed index saved last; after a power cut, an earlier one.
@@ -324,19 +242,7 @@ impl Store {
             let what = format!("a committed index of {bytes} bytes; the most is {MAX_COMMITTED}");
             return Err(Failure::refused(what));
         }
-        let mut inner = self.inner();
-        if let Some(failure) = &inner.failure {
-            return Err(failure.clone());
-        }
-        inner.committed = Some(committed.clone());
-        // One is enough, and none wakes the thread for itself alone but the first.
-        if let Some(Job::Committed(last)) = inner.jobs.back_mut() {
-            *last = committed;
-        } else {
-            inner.jobs.push_back(Job::Committed(committed));
-            self.handle.shared.work.notify_one();
-        }
-        Ok(())
+        self.handle.shared.save_committed(committed)
     }
 
     /// Bytes that the directory takes on the disk, snapshots included.
@@ -346,22 +252,13 @@ impl Store {
 
     /// The failure that ended the store, if one did.
     pub fn failure(&self) -> Option<Failure> {
-        let failure = self.inner().failure.clone();
+        let failure = self.inner().alive().err();
         failure.filter(|failure| failure.kind() != FailureKind::Closed)
     }
 
     /// Calls `f` once the store fails; at once, where it has. A store that is closed calls nobody.
     pub fn on_failure(&self, f: OnFailure) {
-        let mut inner = self.inner();
-        match inner.failure.clone() {
-            None => inner.listeners.push(f),
-            Some(failure) => {
-                drop(inner);
-                if failure.kind() != FailureKind::Closed {
-                    f(failure);
-                }
-            }
-        }
+        self.handle.shared.on_failure(f);
     }
 
     /// The snapshots.
@@ -377,22 +274,6 @@ impl Store {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.handle.shared.inner()
-    }
-
-    fn queue(&self, job: Job) {
-        let mut inner = self.inner();
-        match inner.failure.clone() {
-            None => {
-                inner.jobs.push_back(job);
-                self.handle.shared.work.notify_one();
-            }
-            Some(failure) => {
-                drop(inner);
-                if let Some(done) = job.done() {
-                    done(Err(failure));
-                }
-            }
-        }
     }
 }
 
@@ -425,17 +306,17 @@ impl Found {
 
 impl Handle {
     fn close(&self) {
-        {
-            let mut inner = self.shared.inner();
-            inner.jobs.push_back(Job::Close);
-            self.shared.work.notify_one();
+        self.shared.queue(self.shared.inner(), Job::Close);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        // The last clone may go in a callback, on one of the threads.
+        let own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        if self.shared.stalled() || threads.iter().any(own) {
+            return;
         }
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != thread::current().id()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that writes the store panicked");
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
         }
         self.row.close();
         *lock(&self.directory) = None;
@@ -446,133 +327,4 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-impl Inner {
-    fn last(&self) -> Option<u64> {
-        let end = self.tail.end();
-        (end > self.start).then(|| end - 1)
-    }
-
-    fn may_append(&self, first: u64, records: &[Bytes]) -> Result<(), Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let next = self.last().map_or(self.start, |last| last + 1);
-        let anywhere = self.last().is_none() && self.purged.is_none();
-        if first != next && !anywhere {
-            let what = format!(
-                "can't append entry {first}: the next one is {next}, and a log has no holes"
-            );
-            return Err(Failure::refused(what));
-        }
-        match records.iter().position(|record| record.len() > MAX_RECORD) {
-            Some(at) => Err(Failure::refused(format!(
-                "entry {} has {} bytes; the most is {MAX_RECORD}",
-                first + at as u64,
-                records[at].len()
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Shared {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
-    }
-
-    fn wait_for_room(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.inner();
-        while inner.failure.is_none()
-            && (inner.queued.0 + inner.writing.0 >= self.options.queue_bytes
-                || inner.queued.1 + inner.writing.1 >= self.options.queue_entries)
-        {
-            inner = self
-                .room
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        inner
-    }
-
-    /// All jobs that are queued; waits for some, but no longer than `wait`.
-    pub(crate) fn take_jobs(&self, wait: Option<Duration>) -> Vec<Job> {
-        let mut inner = self.inner();
-        inner.writing = (0, 0);
-        self.room.notify_all();
-        while inner.jobs.is_empty() {
-            inner = match wait {
-                None => self
-                    .work
-                    .wait(inner)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(wait) => {
-                    let waited = self.work.wait_timeout(inner, wait);
-                    let (inner, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if timeout.timed_out() {
-                        return inner_jobs(inner);
-                    }
-                    inner
-                }
-            };
-        }
-        inner_jobs(inner)
-    }
-
-    /// The log is durable before `end`, as of truncation `epoch`.
-    pub(crate) fn durable(&self, end: u64, epoch: u64) {
-        let mut inner = self.inner();
-        // Entries that were appended since a later truncation only look durable.
-        if inner.epoch == epoch {
-            inner.tail.durable(end, self.options.cache_bytes);
-        }
-    }
-
-    pub(crate) fn voted(&self, vote: Bytes) {
-        self.inner().vote = Some(vote);
-    }
-
-    pub(crate) fn joined(&self, cluster_id: String) {
-        self.inner().cluster_id = Some(cluster_id);
-    }
-
-    /// Ends the store: tells all who wait, and those who asked to be told.
-    pub(crate) fn fail(&self, failure: &Failure, waiting: Vec<Done>) {
-        tracing::error!(%failure, "the store failed and writes nothing more");
-        let mut inner = self.inner();
-        let failure = inner.failure.get_or_insert_with(|| failure.clone()).clone();
-        let listeners = std::mem::take(&mut inner.listeners);
-        let queued: Vec<_> = inner.jobs.drain(..).filter_map(Job::done).collect();
-        drop(inner);
-        self.room.notify_all();
-        for done in waiting.into_iter().chain(queued) {
-            done(Err(failure.clone()));
-        }
-        for listener in listeners {
-            listener(failure.clone());
-        }
-    }
-
-    /// The thread has ended.
-    pub(crate) fn stop(&self, failure: Failure, waiting: Vec<Done>) {
-        let mut inner = self.inner();
-        let failure = inner.failure.get_or_insert(failure).clone();
-        inner.listeners.clear();
-        let queued: Vec<_> = inner.jobs.drain(..).filter_map(Job::done).collect();
-        drop(inner);
-        self.room.notify_all();
-        for done in waiting.into_iter().chain(queued) {
-            done(Err(failure.clone()));
-        }
-    }
-}
-
-fn inner_jobs(mut inner: MutexGuard<'_, Inner>) -> Vec<Job> {
-    inner.writing = std::mem::take(&mut inner.queued);
-    inner.jobs.drain(..).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
