@@ -129,7 +129,7 @@ impl Default for RaftConfig {
         Self {
             heartbeat_ms: 250,
             election_min_ms: 1_000,
-            election_max_ms: 2_000,
+            election_max_ms: 1_500,
             snapshot_every: 50_000,
             keep_entries: 20_000,
         }

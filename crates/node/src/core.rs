@@ -343,11 +343,15 @@ fn member_statuses(metrics: &Metrics) -> Vec<MemberStatus> {
 
 /// openraft's configuration. Snapshots and purges are this node's own business, see `upkeep`.
 fn raft_config(config: &RaftConfig) -> Result<Arc<openraft::Config>, StartError> {
+    // To openraft a follower first waits out the leader's lease, which is as long as its longest election
+    // timeout, and then a random timeout: together from `election_min_ms` to `election_max_ms`.
+    let longest = config.election_max_ms / 2;
+    let shortest = config.election_min_ms.saturating_sub(longest);
     let config = openraft::Config {
         cluster_name: "preau".into(),
         heartbeat_interval: config.heartbeat_ms,
-        election_timeout_min: config.election_min_ms,
-        election_timeout_max: config.election_max_ms,
+        election_timeout_min: shortest.max(config.heartbeat_ms + 1),
+        election_timeout_max: longest,
         enable_pre_vote: Some(true),
         max_payload_entries: MAX_APPEND_ENTRIES,
         snapshot_policy: SnapshotPolicy::Never,

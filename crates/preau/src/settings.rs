@@ -60,7 +60,7 @@ settings! {
     "tls.require_client_certificates" Bool "Whether every caller must show a certificate, not other nodes alone [default: false]";
     "raft.heartbeat_ms" Number "How often the leader says that it leads [default: 250]";
     "raft.election_min_ms" Number "Shortest silence after which a follower stands for election [default: 1000]";
-    "raft.election_max_ms" Number "Longest such silence [default: 2000]";
+    "raft.election_max_ms" Number "Longest such silence [default: 1500]";
     "raft.snapshot_every" Number "Entries applied between two snapshots [default: 50000]";
     "raft.keep_entries" Number "Entries kept in the log below the newest snapshot [default: 20000]";
     "limits.in_flight" Number "Requests at work at a time [default: 8192]";

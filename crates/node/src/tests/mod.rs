@@ -63,6 +63,7 @@ impl Member {
     /// Stops as a process that is killed: nobody is told.
     async fn kill(self) -> Config {
         self.server.abort();
+        let _ = self.server.await;
         self.core.inner.raft.shutdown().await.unwrap();
         self.core.shutdown().await;
         self.config
@@ -73,6 +74,7 @@ impl Member {
         self.core.shutdown().await;
         let _ = self.stop.send(());
         self.server.abort();
+        let _ = self.server.await;
         self.config
     }
 
@@ -158,11 +160,15 @@ impl Cluster {
 
     /// Waits for a member that leads and is known to all.
     async fn leader(&self) -> u64 {
+        let up: Vec<u64> = self.up().map(|member| member.config.node_id).collect();
+        self.leader_of(&up).await
+    }
+
+    /// Waits for a member that leads and is known to these.
+    async fn leader_of(&self, ids: &[u64]) -> u64 {
         eventually("a leader", || async {
-            let leads: Vec<Option<u64>> = self
-                .up()
-                .map(|member| member.core.leader().map(|leader| leader.node_id))
-                .collect();
+            let known = |&id: &u64| self.core(id).leader().map(|leader| leader.node_id);
+            let leads: Vec<Option<u64>> = ids.iter().map(known).collect();
             let first = leads[0]?;
             let known = leads.iter().all(|leads| *leads == Some(first));
             let up = self.members.get(first as usize - 1)?.as_ref()?;
@@ -186,11 +192,12 @@ impl Cluster {
         .await
     }
 
-    async fn caught_up(&self) {
-        eventually("all to apply the same", || async {
-            let mut applied = self.up().map(|member| member.core.status().applied_index);
-            let first = applied.next()?;
-            applied.all(|index| index == first).then_some(())
+    /// Waits until all are in the same state, byte for byte.
+    async fn agree(&self) {
+        eventually("all to be in one state", || async {
+            let mut states = self.up().map(|member| snapshot(&member.core));
+            let first = states.next()?;
+            states.all(|state| state == first).then_some(())
         })
         .await;
     }
