@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use store::{Done, Failure, Options, Store};
+use store::{Done, ENTRY_OVERHEAD, Failure, Options, Store};
 
 const ENTRY_BYTES: usize = 200;
 
@@ -18,7 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for batch in [1, 16, 256] {
         throughput(&dir.join(format!("batch-{batch}")), batch)?;
     }
-    for (size, entries) in [(200, 100_000), (4 << 10, 15_000), (256 << 10, 240)] {
+    for (size, entries) in [
+        (8, 100_000),
+        (200, 100_000),
+        (4 << 10, 15_000),
+        (256 << 10, 240),
+    ] {
         amplification(&dir.join(format!("size-{size}")), size, entries)?;
     }
     Ok(())
@@ -71,10 +76,11 @@ fn amplification(dir: &Path, size: usize, entries: u64) -> Result<(), Box<dyn st
     let opened = began.elapsed();
     let payload = size as u64 * entries;
     println!(
-        "{entries} entries of {size} bytes: written in {wrote:?}, {} MiB on disk, {:.2} per byte; reopened and \
-         checked in {opened:?}, {} MiB then",
+        "{entries} entries of {size} bytes: written in {wrote:?}, {} MiB on disk, {:.2} per byte ({:.2} of what \
+         they count for); reopened and checked in {opened:?}, {} MiB then",
         disk >> 20,
         disk as f64 / payload as f64,
+        disk as f64 / (payload + entries * ENTRY_OVERHEAD) as f64,
         store.disk_bytes() >> 20
     );
     Ok(())

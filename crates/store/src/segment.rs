@@ -248,9 +248,12 @@ impl Database {
     }
 }
 
+/// Bytes that an entry counts for beside its own, wherever entries are limited by bytes.
+pub const ENTRY_OVERHEAD: u64 = 64;
+
 /// Bytes that a record counts for.
 pub(crate) fn cost(record: &Bytes) -> u64 {
-    record.len() as u64 + 64
+    record.len() as u64 + ENTRY_OVERHEAD
 }
 
 /// Lets go of a database. sled flushes and syncs once more, and panics if it can't; nothing that was

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use bytes::Bytes;
-use store::{Done, Failure, FailureKind, Options, Store};
+use store::{Done, Failure, FailureKind, MAX_RECORD, Options, Purge, Store};
 
 fn small() -> Options {
     Options {
@@ -103,4 +103,185 @@ fn refuses_a_hole() {
     );
     assert_eq!(store.failure(), None);
     assert_eq!(read(&store, 0, 9), expect(3, 5));
+}
+
+#[test]
+fn purges_whole_segments_and_past_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = || std::fs::read_dir(dir.path().join("log")).unwrap().count();
+    let mut store = open(dir.path());
+    append(&store, 0, 35).unwrap();
+    assert_eq!(segments(), 4);
+    let purge = |store: &Store, upto: u64| {
+        let note = Bytes::from(format!("note {upto}"));
+        wait(|done| store.purge(upto, note.clone(), done)).unwrap();
+        assert_eq!(store.bounds().purged, Some(Purge { index: upto, note }));
+    };
+    for (upto, left) in [(5, 4), (9, 3), (28, 2), (29, 1)] {
+        purge(&store, upto);
+        assert_eq!(segments(), left, "after {upto}");
+        assert_eq!(read(&store, 0, 100), expect(upto + 1, 35));
+        store.close();
+        store = open(dir.path());
+        assert_eq!(read(&store, 0, 100), expect(upto + 1, 35));
+    }
+    // What was purged before stays so.
+    wait(|done| store.purge(3, Bytes::new(), done)).unwrap();
+    assert_eq!(store.bounds().purged.map(|purged| purged.index), Some(29));
+
+    // A snapshot from the leader is past the end.
+    purge(&store, 99);
+    assert_eq!((segments(), store.bounds().last), (0, None));
+    assert_eq!(
+        append(&store, 35, 1).unwrap_err().kind(),
+        FailureKind::Refused
+    );
+    append(&store, 100, 3).unwrap();
+    store.close();
+    store = open(dir.path());
+    assert_eq!(read(&store, 0, 200), expect(100, 103));
+    assert_eq!(store.bounds().last, Some(102));
+
+    // All of it removed, it goes on where it was purged.
+    wait(|done| store.truncate_after(Some(99), done)).unwrap();
+    assert_eq!((segments(), store.bounds().last), (0, None));
+    store.close();
+    store = open(dir.path());
+    append(&store, 100, 1).unwrap();
+    assert_eq!(read(&store, 0, 200), expect(100, 101));
+}
+
+#[test]
+fn large_records_and_small_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let sizes = [0, 1, 16_375, 16_376, 16_377, 100_000, 2_500_000, MAX_RECORD];
+    let records: Vec<_> = sizes
+        .iter()
+        .map(|n| Bytes::from(vec![*n as u8; *n]))
+        .collect();
+    wait(|done| store.append(0, records.clone(), done)).unwrap();
+    store.close();
+    let store = open(dir.path());
+    assert!(store.read(0..9, usize::MAX).unwrap() == records);
+    assert_eq!(store.read(0..9, 40_000).unwrap(), records[..4]);
+    assert_eq!(store.read(6..9, 1).unwrap(), records[6..7]);
+    assert_eq!(store.read(8..20, 1).unwrap(), records[..0]);
+    assert_eq!(store.read(3..3, 1).unwrap(), records[..0]);
+    // A record in pieces gives way to one in fewer.
+    wait(|done| store.truncate_after(Some(5), done)).unwrap();
+    wait(|done| store.append(6, records[..2].to_vec(), done)).unwrap();
+    store.close();
+    let store = open(dir.path());
+    assert_eq!(store.read(6..9, usize::MAX).unwrap(), records[..2]);
+}
+
+/// Readers see a log without holes or mixtures while it is appended to, truncated and purged.
+#[test]
+fn reads_while_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // Every entry names its index and the truncation that it came after.
+    let record = |index: u64, round: u64| {
+        let mut bytes = vec![0; 16 + (index % 40) as usize * 20];
+        bytes[..8].copy_from_slice(&index.to_le_bytes());
+        bytes[8..16].copy_from_slice(&round.to_le_bytes());
+        Bytes::from(bytes)
+    };
+    let number =
+        |bytes: &Bytes, at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for from in [0, 30, 60] {
+            let (store, over) = (&store, &over);
+            scope.spawn(move || {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let bounds = store.bounds();
+                    let start = bounds.purged.map_or(0, |purged| purged.index + 1);
+                    let found = store.read(start + from..start + from + 50, 20_000).unwrap();
+                    for pair in found.windows(2) {
+                        assert_eq!(number(&pair[0], 0) + 1, number(&pair[1], 0), "a hole");
+                        assert!(number(&pair[0], 8) <= number(&pair[1], 8), "a mixture");
+                    }
+                }
+            });
+        }
+        let mut end = 0;
+        for round in 0..36 {
+            for _ in 0..5 {
+                let records = (end..end + 7).map(|i| record(i, round)).collect();
+                store.append(end, records, Box::new(|result| result.unwrap()));
+                end += 7;
+            }
+            if round % 3 == 1 {
+                end -= 12;
+                store.truncate_after(Some(end - 1), Box::new(|result| result.unwrap()));
+            }
+            if round % 4 == 2 {
+                wait(|done| store.purge(end - 60, Bytes::new(), done)).unwrap();
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+/// The disk stays under a bound that depends on what is kept, however much was written.
+#[test]
+fn disk_use_is_bounded() {
+    // Room is counted alike in memory, and it is faster.
+    let memory = Path::new("/dev/shm");
+    let dir = match memory.is_dir() {
+        true => tempfile::TempDir::new_in(memory),
+        false => tempfile::tempdir(),
+    };
+    let dir = dir.unwrap();
+    let options = Options {
+        segment_bytes: 1 << 20,
+        segment_entries: 5_000,
+        ..Options::default()
+    };
+    let store = Store::open(dir.path(), 1, options.clone()).unwrap();
+    let (mut end, mut most) = (0_u64, 0);
+    for round in 0..90 {
+        for _ in 0..8 {
+            let records = (end..end + 30).map(|i| Bytes::from(vec![i as u8; 6_000]));
+            wait(|done| store.append(end, records.collect(), done)).unwrap();
+            end += 30;
+        }
+        let mut writer = store.snapshots().begin(Bytes::new()).unwrap();
+        writer.write(&vec![7; 200_000]).unwrap();
+        writer.finish().unwrap();
+        let upto = end.saturating_sub(300);
+        wait(|done| store.purge(upto, Bytes::new(), done)).unwrap();
+        if round >= 10 {
+            most = most.max(store.disk_bytes());
+        }
+    }
+    let kept = 300 * (6_000 + store::ENTRY_OVERHEAD);
+    let bound = options.max_log_bytes(kept) + 2 * 210_000 + 100_000;
+    println!(
+        "{most} bytes on disk, bound {bound}, {} written",
+        end * 6_000
+    );
+    assert!(
+        most <= bound,
+        "{most} bytes on disk, and the bound is {bound}"
+    );
+    // Without a purge it would not hold.
+    assert!(bound < end * 6_000 / 2);
+}
+
+#[test]
+fn the_last_clone_may_go_in_a_callback() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (told, answer) = mpsc::channel();
+    let last = store.clone();
+    let done: Done = Box::new(move |result| {
+        drop(last);
+        told.send(result).unwrap();
+    });
+    store.append(0, vec![record(0)], done);
+    drop(store);
+    answer.recv().unwrap().unwrap();
 }
