@@ -9,6 +9,8 @@ use quota::Refusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::v1;
+
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "preau";
 
@@ -120,30 +122,15 @@ table! {
     DeadlineExceeded "DEADLINE_EXCEEDED" DeadlineExceeded []
         "The call's time was up before its answer. It may have been carried out."
         "Send the same request again: it has one effect.";
-    AlreadyInitialized "ALREADY_INITIALIZED" FailedPrecondition ["node_id"]
-        "The node belongs to a cluster already."
-        "Add nodes with preau member add; a new cluster needs empty data directories.";
-    MemberExists "MEMBER_EXISTS" AlreadyExists ["node_id"]
-        "A member has this node id, or this address under another id."
-        "Remove the old one first; a node that lost its disk comes back under a new id.";
     NoSuchMember "NO_SUCH_MEMBER" NotFound ["node_id"]
         "The cluster has no member of this id."
         "Look at the members: preau member list.";
-    NotCaughtUp "NOT_CAUGHT_UP" FailedPrecondition ["node_id"]
-        "The learner's log is too far behind the leader's for it to have a vote."
-        "Wait until preau member list shows it close to the leader, and promote it then.";
-    LastVoter "LAST_VOTER" FailedPrecondition ["node_id"]
-        "The change would leave the cluster without a majority of voters that can be reached."
-        "Add and promote another node first.";
-    MembershipChanging "MEMBERSHIP_CHANGING" Aborted []
-        "Another change of the members, or of the leader, is under way."
-        "Wait until it is done, and send the request again.";
-    MemberUnreachable "MEMBER_UNREACHABLE" FailedPrecondition ["node_id"]
-        "A node that the request needs does not answer, or is not what it should be."
+    MembershipRefused "MEMBERSHIP_REFUSED" FailedPrecondition []
+        "The cluster or a node is not in a state for this change: it has a cluster already, lacks entries, is the only voter, or another change is under way. The message says which."
+        "Do what the message says, and send the request again.";
+    MemberUnreachable "MEMBER_UNREACHABLE" FailedPrecondition []
+        "A node that the request names does not answer."
         "See that it runs and that its address is right, and send the request again.";
-    OtherCluster "OTHER_CLUSTER" FailedPrecondition ["cluster_id"]
-        "A node of another cluster called."
-        "Correct the address that the caller was given: two clusters must not share one.";
     NoCertificate "NO_CERTIFICATE" Unauthenticated []
         "The call needs a client certificate of the cluster's authority."
         "Give the caller a certificate that the node's ca signed.";
@@ -258,6 +245,26 @@ pub fn refused(refusal: &Refusal) -> Status {
         }
     }
     .into()
+}
+
+/// A status as the answer to one request of a stream.
+pub fn failure(status: &Status) -> v1::HoldFailure {
+    let info = status.get_details_error_info();
+    let pause = status
+        .get_details_retry_info()
+        .and_then(|retry| retry.retry_delay);
+    let epoch = info
+        .as_ref()
+        .and_then(|info| info.metadata.get("current_epoch")?.parse().ok());
+    v1::HoldFailure {
+        code: status.code().into(),
+        message: status.message().into(),
+        reason: info.map(|info| info.reason).unwrap_or_default(),
+        retry_after_ms: pause.map_or(0, |pause| {
+            u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)
+        }),
+        current_epoch: epoch.unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
@@ -401,5 +408,30 @@ mod tests {
             .get_details_retry_info()
             .and_then(|info| info.retry_delay);
         assert_eq!(pause, Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_stream_answers_with_what_the_call_would_have_ended_with() {
+        let refusal = Refusal::StaleEpoch {
+            given: 1,
+            current: 2,
+        };
+        let failure = failure(&refused(&refusal));
+        assert_eq!(failure.code, Code::FailedPrecondition as i32);
+        assert_eq!(failure.message, refusal.to_string());
+        assert_eq!(
+            (failure.reason.as_str(), failure.current_epoch),
+            ("STALE_EPOCH", 2)
+        );
+        assert_eq!(failure.retry_after_ms, 0);
+
+        let busy = Reason::TooBusy
+            .because("busy")
+            .retry_after(Duration::from_millis(70));
+        let failure = super::failure(&busy.into());
+        assert_eq!(
+            (failure.reason.as_str(), failure.retry_after_ms),
+            ("TOO_BUSY", 70)
+        );
     }
 }

@@ -358,9 +358,6 @@ fn raft_config(config: &RaftConfig) -> Result<Arc<openraft::Config>, StartError>
         max_in_snapshot_log_to_keep: u64::MAX,
         // A removed leader hands over at once; without a successor it would leave a gap.
         removed_leader_step_down: StepDownPolicy::After(0),
-        // A leader that restarts stands for election like any other: its state is in memory, and how far it
-        // was committed reaches the disk late, so that it could take an old state for the newest.
-        enable_leader_restore: Some(false),
         // A learner whose directory was emptied begins anew. A voter in that case refuses by itself.
         allow_log_reversion: Some(true),
         ..openraft::Config::default()

@@ -4,16 +4,24 @@ mod barrier;
 mod clock;
 mod config;
 mod core;
+mod forward;
+mod gate;
 mod log;
 mod machine;
 mod membership;
 mod network;
+mod node;
 mod peer;
 mod propose;
+mod server;
+mod services;
+mod tls;
 mod types;
 mod upkeep;
 
 pub use config::{Config, ConfigError, Limits, RaftConfig, Tls};
+pub use node::{Node, StartError};
+pub use tls::TlsError;
 
 #[cfg(test)]
 mod tests;

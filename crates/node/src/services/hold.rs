@@ -1,0 +1,322 @@
+//! The stream of a front-end's life: requests come up and are answered as they get done, in any order, and
+//! notices go down when the target of one of its leases has changed.
+//!
+//! A node that follows forwards each request by itself, and tells of targets as it has applied them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use api::v1::hold_request::Request as Asked;
+use api::v1::hold_response::Response as Answer;
+use api::{status, v1};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use quota::LeaseId;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tonic::metadata::MetadataMap;
+use tonic::{Status, Streaming};
+
+use super::{Context, refuse};
+use crate::gate::shutting_down;
+
+/// Leases whose targets are looked up at a time; between two lots others get at the state.
+const LOT: usize = 1_024;
+/// A lease that this node does not come to know after so many looks has ended meanwhile.
+const MOST_MISSES: u32 = 100;
+
+/// One stream.
+pub(super) struct Hold {
+    context: Context,
+    metadata: MetadataMap,
+    answers: mpsc::Sender<Result<v1::HoldResponse, Status>>,
+    /// What is ready to go down, oldest first. With what is at work at most `hold_in_flight`, and notices
+    /// only once it is empty: a front-end that does not read holds nothing up but itself.
+    ready: VecDeque<v1::HoldResponse>,
+    watched: Watched,
+}
+
+/// What came of a request.
+struct Done {
+    answer: v1::HoldResponse,
+    /// The lease that it was about, where that is known.
+    lease: Option<u64>,
+}
+
+impl Hold {
+    pub fn new(
+        context: Context,
+        mut metadata: MetadataMap,
+        answers: mpsc::Sender<Result<v1::HoldResponse, Status>>,
+    ) -> Self {
+        // A bound on the stream is none on its requests.
+        metadata.remove("grpc-timeout");
+        let most = usize::try_from(context.limits.hold_leases).unwrap_or(usize::MAX);
+        Self {
+            context,
+            metadata,
+            answers,
+            ready: VecDeque::new(),
+            watched: Watched::new(most),
+        }
+    }
+
+    /// Serves the stream until the front-end ends it or goes away, or the node stops.
+    pub async fn run(mut self, mut requests: Streaming<v1::HoldRequest>) {
+        let context = self.context.clone();
+        let most = usize::try_from(context.limits.hold_in_flight).unwrap_or(usize::MAX);
+        let mut closed = context.gate.closed();
+        let mut applied = context.core.applied();
+        let answers = self.answers.clone();
+        let mut look = tokio::time::interval(Duration::from_millis(context.limits.notice_ms));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut work = FuturesUnordered::new();
+        let mut reading = true;
+        let mut stopping = false;
+        while reading || !work.is_empty() || !self.ready.is_empty() {
+            tokio::select! {
+                message = requests.message(),
+                    if reading && work.len() + self.ready.len() < most => match message {
+                    Ok(Some(request)) => {
+                        work.push(serve(context.clone(), self.metadata.clone(), request));
+                    }
+                    Ok(None) => reading = false,
+                    // The front-end went away, or sent what can't be read, which tonic answers.
+                    Err(status) => {
+                        let _ = answers.send(Err(status)).await;
+                        return;
+                    }
+                },
+                Some(done) = work.next(), if !work.is_empty() => self.settle(done),
+                place = answers.reserve(), if !self.ready.is_empty() => match place {
+                    Ok(place) => {
+                        if let Some(answer) = self.ready.pop_front() {
+                            place.send(Ok(answer));
+                        }
+                    }
+                    Err(_) => return,
+                },
+                () = answers.closed() => return,
+                _ = look.tick(), if self.ready.is_empty() && !self.watched.is_empty() => {
+                    // Nothing can have changed but by an entry that was applied.
+                    if applied.has_changed().unwrap_or(false) {
+                        applied.mark_unchanged();
+                        self.notice().await;
+                    }
+                }
+                () = async { let _ = closed.wait_for(|closed| *closed).await; }, if !stopping => {
+                    stopping = true;
+                    reading = false;
+                }
+            }
+        }
+        if stopping {
+            let _ = answers.send(Err(shutting_down())).await;
+        }
+    }
+
+    fn settle(&mut self, done: Done) {
+        match (&done.answer.response, done.lease) {
+            (Some(Answer::Grant(grant)), _) => {
+                let leads = self.context.core.leader().is_some_and(|l| l.is_me);
+                self.watched.told(grant.lease_id, grant.target, leads);
+            }
+            (Some(Answer::Returned(_)), Some(lease)) => self.watched.forget(lease),
+            _ => {}
+        }
+        self.ready.push_back(done.answer);
+    }
+
+    /// Looks at the targets of the stream's leases, and tells of those that have changed.
+    async fn notice(&mut self) {
+        let mut from = 0;
+        loop {
+            let lot = self.watched.lot(from);
+            let Some(&last) = lot.last() else {
+                return;
+            };
+            let targets: Vec<(u64, Option<u64>)> = self.context.core.with_state(|state| {
+                let target = |lease: u64| (lease, state.lease_target(LeaseId(lease)));
+                lot.iter().copied().map(target).collect()
+            });
+            for (lease_id, target) in targets {
+                if let Some(target) = self.watched.seen(lease_id, target) {
+                    let notice = v1::TargetNotice { lease_id, target };
+                    self.ready.push_back(v1::HoldResponse {
+                        tag: 0,
+                        response: Some(Answer::Notice(notice)),
+                    });
+                }
+            }
+            let Some(next) = last.checked_add(1) else {
+                return;
+            };
+            from = next;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Carries one request out.
+async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest) -> Done {
+    let v1::HoldRequest { tag, request } = request;
+    let lease = match &request {
+        Some(Asked::Renew(renew)) => Some(renew.lease_id),
+        Some(Asked::Return(give)) => Some(give.lease_id),
+        _ => None,
+    };
+    let response = async {
+        let call = context.gate.enter(&metadata)?;
+        match request {
+            Some(Asked::Lease(take)) => context.take(&call, take).await.map(Answer::Grant),
+            Some(Asked::Renew(renew)) => context.renew(&call, renew).await.map(Answer::Grant),
+            Some(Asked::Return(give)) => context.give_back(&call, give).await.map(Answer::Returned),
+            None => Err(refuse(
+                "request",
+                "nothing",
+                "one of lease, renew and return",
+            )),
+        }
+    };
+    let response = match response.await {
+        Ok(answer) => answer,
+        Err(status) => Answer::Failure(status::failure(&status)),
+    };
+    Done {
+        answer: v1::HoldResponse {
+            tag,
+            response: Some(response),
+        },
+        lease,
+    }
+}
+
+/// The leases of a stream, and what the front-end knows of their targets.
+#[derive(Debug)]
+struct Watched {
+    leases: BTreeMap<u64, Target>,
+    most: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    /// What the front-end was told last.
+    told: u64,
+    /// What this node saw last, where it has seen the lease. A node that follows may be behind the answer
+    /// that it has forwarded, so that only a change in what it sees is news.
+    seen: Option<u64>,
+    misses: u32,
+}
+
+impl Watched {
+    fn new(most: usize) -> Self {
+        Self {
+            leases: BTreeMap::new(),
+            most,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.leases.is_empty()
+    }
+
+    /// An answer went down that names the target; `leads` where this node has applied it too.
+    fn told(&mut self, lease: u64, target: u64, leads: bool) {
+        let known = self.leases.get(&lease);
+        if known.is_none() && self.leases.len() >= self.most {
+            return;
+        }
+        let seen = if leads {
+            Some(target)
+        } else {
+            known.and_then(|known| known.seen)
+        };
+        let target = Target {
+            told: target,
+            seen,
+            misses: 0,
+        };
+        self.leases.insert(lease, target);
+    }
+
+    fn forget(&mut self, lease: u64) {
+        self.leases.remove(&lease);
+    }
+
+    /// Up to [`LOT`] leases, in order, from one on.
+    fn lot(&self, from: u64) -> Vec<u64> {
+        self.leases
+            .range(from..)
+            .take(LOT)
+            .map(|(&lease, _)| lease)
+            .collect()
+    }
+
+    /// What this node sees now: the target, where the front-end is to be told. `None` seen: the lease
+    /// has ended or closes, or this node has yet to hear of it.
+    fn seen(&mut self, lease: u64, now: Option<u64>) -> Option<u64> {
+        let known = self.leases.get_mut(&lease)?;
+        let Some(now) = now else {
+            known.misses += 1;
+            if known.seen.is_some() || known.misses > MOST_MISSES {
+                self.forget(lease);
+            }
+            return None;
+        };
+        let changed = known.seen.is_some_and(|seen| seen != now);
+        known.seen = Some(now);
+        if !changed || known.told == now {
+            return None;
+        }
+        known.told = now;
+        Some(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_target_is_told_once() {
+        let mut watched = Watched::new(10);
+        watched.told(7, 100, true);
+        assert_eq!(watched.seen(7, Some(100)), None);
+        assert_eq!(watched.seen(7, Some(80)), Some(80));
+        assert_eq!(watched.seen(7, Some(80)), None);
+        watched.told(7, 60, true);
+        assert_eq!(watched.seen(7, Some(60)), None);
+    }
+
+    #[test]
+    fn a_node_that_is_behind_does_not_repeat_the_past() {
+        let mut watched = Watched::new(10);
+        watched.told(7, 100, false);
+        assert_eq!(watched.seen(7, None), None, "not heard of yet");
+        assert_eq!(watched.seen(7, Some(100)), None);
+        watched.told(7, 50, false);
+        assert_eq!(
+            watched.seen(7, Some(100)),
+            None,
+            "behind the answer that went by"
+        );
+        assert_eq!(watched.seen(7, Some(50)), None, "caught up with it");
+        assert_eq!(watched.seen(7, Some(40)), Some(40));
+    }
+
+    #[test]
+    fn leases_that_end_are_forgotten_and_their_number_is_bounded() {
+        let mut watched = Watched::new(2);
+        for lease in 1..=3 {
+            watched.told(lease, 1, true);
+        }
+        assert_eq!(watched.lot(0), [1, 2]);
+        assert_eq!(watched.seen(1, None), None);
+        assert_eq!(watched.lot(0), [2]);
+        watched.forget(2);
+        watched.told(4, 1, false);
+        for _ in 0..=MOST_MISSES {
+            watched.seen(4, None);
+        }
+        assert!(watched.is_empty(), "it never came to be known here");
+    }
+}

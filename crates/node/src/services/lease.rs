@@ -1,0 +1,167 @@
+//! `LeaseService`: the single calls. [`super::hold`] has the stream.
+
+use api::v1::lease_service_client::LeaseServiceClient as Client;
+use api::v1::lease_service_server::LeaseService;
+use api::{status, v1};
+use quota::{Command, Refusal, State};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Context, hold};
+use crate::gate::Call;
+
+/// The service.
+pub(crate) struct Leases(pub Context);
+
+#[tonic::async_trait]
+impl LeaseService for Leases {
+    async fn lease(
+        &self,
+        request: Request<v1::LeaseRequest>,
+    ) -> Result<Response<v1::LeaseResponse>, Status> {
+        let call = self.0.gate.enter(request.metadata())?;
+        let grant = Some(self.0.take(&call, request.into_inner()).await?);
+        Ok(Response::new(v1::LeaseResponse { grant }))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::RenewResponse>, Status> {
+        let call = self.0.gate.enter(request.metadata())?;
+        let grant = Some(self.0.renew(&call, request.into_inner()).await?);
+        Ok(Response::new(v1::RenewResponse { grant }))
+    }
+
+    async fn r#return(
+        &self,
+        request: Request<v1::ReturnRequest>,
+    ) -> Result<Response<v1::ReturnResponse>, Status> {
+        let call = self.0.gate.enter(request.metadata())?;
+        let returned = self.0.give_back(&call, request.into_inner()).await?;
+        Ok(Response::new(returned))
+    }
+
+    async fn inspect(
+        &self,
+        request: Request<v1::InspectRequest>,
+    ) -> Result<Response<v1::InspectResponse>, Status> {
+        if request.get_ref().stale {
+            let _call = self.0.gate.enter(request.metadata())?;
+            return inspect(&self.0, request.get_ref()).map(Response::new);
+        }
+        self.0
+            .at_leader(
+                request,
+                |context, message| async move {
+                    context.barrier().await?;
+                    inspect(&context, &message)
+                },
+                |channel, request| async { Client::new(channel).inspect(request).await },
+            )
+            .await
+    }
+
+    type HoldStream = ReceiverStream<Result<v1::HoldResponse, Status>>;
+
+    async fn hold(
+        &self,
+        request: Request<Streaming<v1::HoldRequest>>,
+    ) -> Result<Response<Self::HoldStream>, Status> {
+        let permit = self.0.gate.enter_stream()?;
+        let (answers, stream) = mpsc::channel(1);
+        let (metadata, _, requests) = request.into_parts();
+        let hold = hold::Hold::new(self.0.clone(), metadata, answers);
+        tokio::spawn(async move {
+            hold.run(requests).await;
+            drop(permit);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// The three requests, as they are carried out for single calls and streams alike.
+impl Context {
+    pub async fn take(&self, call: &Call, message: v1::LeaseRequest) -> Result<v1::Grant, Status> {
+        self.lead(
+            call,
+            message,
+            |context, message| async move {
+                let reply = context.propose(Command::Take(message.into())).await?;
+                let grant = Some(api::grant(reply)?);
+                Ok(v1::LeaseResponse { grant })
+            },
+            |channel, request| async { Client::new(channel).lease(request).await },
+        )
+        .await
+        .and_then(|answer| granted(answer.grant))
+    }
+
+    pub async fn renew(&self, call: &Call, message: v1::RenewRequest) -> Result<v1::Grant, Status> {
+        self.lead(
+            call,
+            message,
+            |context, message| async move {
+                let reply = context.propose(Command::Renew(message.into())).await?;
+                let grant = Some(api::grant(reply)?);
+                Ok(v1::RenewResponse { grant })
+            },
+            |channel, request| async { Client::new(channel).renew(request).await },
+        )
+        .await
+        .and_then(|answer| granted(answer.grant))
+    }
+
+    pub async fn give_back(
+        &self,
+        call: &Call,
+        message: v1::ReturnRequest,
+    ) -> Result<v1::ReturnResponse, Status> {
+        self.lead(
+            call,
+            message,
+            |context, message| async move {
+                api::returned(context.propose(Command::Return(message.into())).await?)
+            },
+            |channel, request| async { Client::new(channel).r#return(request).await },
+        )
+        .await
+    }
+}
+
+fn granted(grant: Option<v1::Grant>) -> Result<v1::Grant, Status> {
+    grant.ok_or_else(|| {
+        let what = "the leader answered without a grant";
+        status::Reason::Internal.because(what).into()
+    })
+}
+
+fn inspect(context: &Context, request: &v1::InspectRequest) -> Result<v1::InspectResponse, Status> {
+    let v1::InspectRequest { pool, region, .. } = request;
+    context
+        .core
+        .with_state(|state| read(state, pool, region))
+        .map_err(|refusal| status::refused(&refusal))
+}
+
+fn read(state: &State, pool: &str, region: &str) -> Result<v1::InspectResponse, Refusal> {
+    let status = state
+        .pool(pool)
+        .ok_or_else(|| Refusal::NoSuchPool { pool: pool.into() })?;
+    let mut regions = state.regions(pool);
+    if !region.is_empty() {
+        regions.retain(|known| known.name == region);
+        if regions.is_empty() {
+            return Err(Refusal::NoSuchRegion {
+                pool: pool.into(),
+                region: region.into(),
+            });
+        }
+    }
+    Ok(v1::InspectResponse {
+        pool: Some(status.into()),
+        regions: regions.into_iter().map(Into::into).collect(),
+        cluster_time_ms: state.now_ms(),
+    })
+}

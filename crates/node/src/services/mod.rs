@@ -1,0 +1,218 @@
+//! What front-ends and operators call. Each call is carried out where the leader is.
+
+mod budget;
+mod cluster;
+mod hold;
+mod lease;
+mod page;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::status::{self, Reason};
+use quota::{Batch, Command, Refusal, Reply, State};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+pub(crate) use budget::Budget;
+pub(crate) use cluster::Cluster;
+pub(crate) use lease::Leases;
+
+use crate::config::Limits;
+use crate::core::{Core, Leader, Role};
+use crate::forward::{self, Forward};
+use crate::gate::{Call, Gate};
+use crate::propose::ProposeError;
+
+/// What all services stand on.
+#[derive(Clone)]
+pub(crate) struct Context(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub core: Core,
+    pub gate: Gate,
+    pub forward: Forward,
+    pub limits: Limits,
+    pub started: Instant,
+}
+
+impl std::ops::Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Context {
+    pub fn new(core: Core, forward: Forward, limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            core,
+            gate: Gate::new(&limits),
+            forward,
+            limits,
+            started: Instant::now(),
+        }))
+    }
+
+    /// Carries a call out where the leader is: `here`, or `there` over a connection to it.
+    async fn at_leader<M, A, H, T>(
+        &self,
+        request: Request<M>,
+        here: impl FnOnce(Self, M) -> H,
+        there: impl FnOnce(Channel, Request<M>) -> T,
+    ) -> Result<Response<A>, Status>
+    where
+        H: Future<Output = Result<A, Status>>,
+        T: Future<Output = Result<Response<A>, Status>>,
+    {
+        let call = self.gate.enter(request.metadata())?;
+        self.lead(&call, request.into_inner(), here, there)
+            .await
+            .map(Response::new)
+    }
+
+    /// As [`Context::at_leader`], once the call has been let in.
+    async fn lead<M, A, H, T>(
+        &self,
+        call: &Call,
+        message: M,
+        here: impl FnOnce(Self, M) -> H,
+        there: impl FnOnce(Channel, Request<M>) -> T,
+    ) -> Result<A, Status>
+    where
+        H: Future<Output = Result<A, Status>>,
+        T: Future<Output = Result<Response<A>, Status>>,
+    {
+        match self.core.leader() {
+            Some(leader) if leader.is_me => call.within(here(self.clone(), message)).await,
+            Some(leader) if call.forwarded => Err(not_leader(&leader)),
+            Some(leader) => {
+                let channel = self.forward.channel(&leader)?;
+                let answer = there(channel, forward::onward(call, message));
+                let answer = async { answer.await.map_err(|s| forward::failed(&leader, s)) };
+                call.within(answer).await.map(Response::into_inner)
+            }
+            None => Err(self.no_leader()),
+        }
+    }
+
+    /// Has a command carried out by all, once its fields are good.
+    async fn propose(&self, command: Command) -> Result<Reply, Status> {
+        check_fields(&command).map_err(|refusal| status::refused(&refusal))?;
+        match self.core.propose(command).await {
+            Ok(outcome) => outcome.map_err(|refusal| status::refused(&refusal)),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Waits until what this node has applied is as new as the call.
+    async fn barrier(&self) -> Result<(), Status> {
+        self.core.read_barrier().await.map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, error: ProposeError) -> Status {
+        match error {
+            ProposeError::NotLeader {
+                leader: Some((node_id, address)),
+            } => not_leader(&Leader {
+                node_id,
+                address,
+                is_me: false,
+            }),
+            ProposeError::NotLeader { leader: None } => self.no_leader(),
+            ProposeError::Busy { retry_after } => busy(retry_after),
+            ProposeError::Unknown(why) => Reason::OutcomeUnknown.because(why).into(),
+            ProposeError::Stopped(why) => Reason::NodeStopped.because(why).into(),
+        }
+    }
+
+    fn no_leader(&self) -> Status {
+        let error = if self.core.status().role == Role::Uninitialized {
+            let what = "this node belongs to no cluster yet: make one with preau init, or add it to \
+                        one with preau member add";
+            Reason::NoCluster.because(what)
+        } else {
+            let what = "no leader is known: an election is under way, or a majority of the nodes \
+                        can't be reached; send the request again";
+            Reason::NoLeader.because(what)
+        };
+        error.into()
+    }
+}
+
+fn not_leader(leader: &Leader) -> Status {
+    let Leader {
+        node_id, address, ..
+    } = leader;
+    Reason::NotLeader
+        .because(format!(
+            "node {node_id} at {address} leads; send the request there"
+        ))
+        .with("leader_id", node_id)
+        .with("leader_address", address)
+        .into()
+}
+
+fn busy(retry_after: Duration) -> Status {
+    Reason::TooBusy
+        .because("as many requests wait for the log as may; send the request again later")
+        .with("limit", "in_flight")
+        .retry_after(retry_after)
+        .into()
+}
+
+fn refuse(field: &str, value: impl std::fmt::Display, expected: impl Into<String>) -> Status {
+    status::refused(&status::invalid(field, value, expected))
+}
+
+/// Keeps commands out of the log that can't be right: a field that an empty budget refuses, any does.
+fn check_fields(command: &Command) -> Result<(), Refusal> {
+    let batch = Batch {
+        time_ms: 0,
+        commands: vec![command.clone()],
+    };
+    match State::default().apply(&batch).pop() {
+        Some(Err(refusal @ Refusal::Invalid { .. })) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quota::{Renew, Take};
+
+    use super::*;
+
+    fn take() -> Take {
+        Take {
+            pool: "ent".into(),
+            region: "normandie".into(),
+            holder: "h".into(),
+            epoch: 1,
+            seq: 1,
+            wanted: 1,
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_kept_out_of_the_log_and_all_else_is_not() {
+        let long = Take {
+            holder: "h".repeat(129),
+            ..take()
+        };
+        let refusal = check_fields(&Command::Take(long)).expect_err("too long");
+        assert!(refusal.to_string().starts_with("holder: "), "{refusal}");
+        // Whether these can be depends on the budget.
+        assert_eq!(check_fields(&Command::Take(take())), Ok(()));
+        let renew = Renew {
+            lease: quota::LeaseId(1),
+            seq: 1,
+            kept: 1,
+            wanted: 1,
+        };
+        assert_eq!(check_fields(&Command::Renew(renew)), Ok(()));
+    }
+}
