@@ -1,0 +1,147 @@
+//! The book says what the code does: its tables are compared with the code's.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use api::status::TABLE;
+use node::{Limits, RaftConfig};
+use quota::limits;
+
+fn page(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/src/{name}.md"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// `InvalidArgument` as gRPC writes it: `INVALID_ARGUMENT`.
+fn code_name(code: &impl std::fmt::Debug) -> String {
+    let mut name = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(c.to_uppercase());
+    }
+    name
+}
+
+/// 1234567 as 1,234,567.
+fn thousands(n: impl std::fmt::Display) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[test]
+fn the_errors_page_has_the_one_table() {
+    let mut expected = vec![
+        "| code | reason | metadata | means | what to do |".to_owned(),
+        "| --- | --- | --- | --- | --- |".to_owned(),
+    ];
+    expected.extend(TABLE.iter().map(|row| {
+        let metadata: Vec<_> = row.metadata.iter().map(|key| format!("`{key}`")).collect();
+        format!(
+            "| `{}` | `{}` | {} | {} | {} |",
+            code_name(&row.code),
+            row.name,
+            metadata.join(", "),
+            row.meaning,
+            row.action
+        )
+    }));
+    let page = page("errors");
+    let found: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(
+        found == expected,
+        "docs/src/errors.md should have this table:\n{}",
+        expected.join("\n")
+    );
+}
+
+#[test]
+fn the_operating_page_has_every_limit_with_its_value() {
+    let page = page("operating");
+    let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+    let has = |row: &str| {
+        assert!(
+            rows.iter().any(|line| line.starts_with(row)),
+            "docs/src/operating.md should have a row that begins with: {row}"
+        );
+    };
+    for (name, default, bounds) in Limits::default().table() {
+        let (default, least, most) = (
+            thousands(default),
+            thousands(bounds.start()),
+            thousands(bounds.end()),
+        );
+        has(&format!(
+            "| `limits.{name}` | {default} | {least} to {most} |"
+        ));
+    }
+    let raft = RaftConfig::default();
+    for (name, default) in [
+        ("heartbeat_ms", raft.heartbeat_ms),
+        ("election_min_ms", raft.election_min_ms),
+        ("election_max_ms", raft.election_max_ms),
+        ("snapshot_every", raft.snapshot_every),
+        ("keep_entries", raft.keep_entries),
+    ] {
+        has(&format!("| `raft.{name}` | {} |", thousands(default)));
+    }
+    for (what, value) in [
+        ("pools", thousands(limits::MAX_POOLS)),
+        ("regions of a pool", thousands(limits::MAX_REGIONS_PER_POOL)),
+        (
+            "leases, those that only await their end included",
+            thousands(limits::MAX_LEASES),
+        ),
+        (
+            "superseded leases of one holder that still count",
+            thousands(limits::MAX_CLOSING_PER_HOLDER),
+        ),
+        (
+            "slots of a pool, region or lease",
+            thousands(limits::MAX_SLOTS),
+        ),
+        ("bytes of a name", thousands(limits::MAX_NAME_BYTES)),
+        (
+            "bytes of a request id",
+            thousands(limits::MAX_REQUEST_ID_BYTES),
+        ),
+        ("changes in one `Configure`", thousands(limits::MAX_CHANGES)),
+        (
+            "a lease's ttl",
+            format!(
+                "{} to {} ms, {} by default",
+                thousands(limits::TTL_MS.start()),
+                thousands(limits::TTL_MS.end()),
+                thousands(limits::DEFAULT_TTL_MS)
+            ),
+        ),
+        (
+            "drift",
+            format!(
+                "{} to {} ppm, {} by default",
+                thousands(limits::DRIFT_PPM.start()),
+                thousands(limits::DRIFT_PPM.end()),
+                thousands(limits::DEFAULT_DRIFT_PPM)
+            ),
+        ),
+        ("weight", format!("1 to {}", thousands(limits::MAX_WEIGHT))),
+        (
+            "an ended lease is remembered",
+            format!("{} ms", thousands(limits::REMEMBER_ENDED_MS)),
+        ),
+        (
+            "admin requests remembered",
+            thousands(limits::REMEMBERED_REQUESTS),
+        ),
+    ] {
+        has(&format!("| {what} | {value} |"));
+    }
+}
