@@ -9,6 +9,7 @@ use crate::Purge;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::progress::{Progress, SYNC_EVERY};
+use crate::segment::cost;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::store::Done;
@@ -36,6 +37,9 @@ pub(crate) enum Job {
     Committed(Bytes),
     Close,
 }
+
+/// Bytes written before those who wait for them are told, however much more is queued.
+const ANSWER_EVERY: u64 = 1 << 20;
 
 /// The thread's own state.
 pub(crate) struct Writer {
@@ -83,6 +87,7 @@ impl Writer {
 
     /// Does all, and answers all. Being asked to close is the last failure.
     fn work(&mut self, jobs: &mut VecDeque<Job>) -> Result<(), Failure> {
+        let mut written = 0;
         while let Some(job) = jobs.pop_front() {
             match job {
                 Job::Append {
@@ -94,6 +99,11 @@ impl Writer {
                     self.pending.push(done);
                     self.append(first, &records)?;
                     self.epoch = epoch;
+                    written += records.iter().map(cost).sum::<u64>();
+                    if written >= ANSWER_EVERY {
+                        self.commit()?;
+                        written = 0;
+                    }
                 }
                 Job::Committed(committed) => self.committed = Some(committed),
                 Job::Close => {

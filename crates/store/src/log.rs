@@ -1,5 +1,6 @@
 //! The log on the disk: a row of databases, each named by the first index in it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use crate::Options;
 use crate::failure::Failure;
 use crate::files;
-use crate::segment::{self, Database, UNSYNCED, cost};
+use crate::segment::{self, Database, cost};
 use crate::shared::lock;
 
 /// Databases kept open beside the one that is written to.
@@ -82,27 +83,46 @@ impl Slot {
 }
 
 impl Row {
-    /// Reads entries that are on the disk, all from one database, while `take` wants more.
+    /// Reads entries that are on the disk, those in one database, while `take` wants more.
+    ///
+    /// # Errors
+    /// Where one is missing or damaged, or was removed meanwhile.
     pub(crate) fn read(
         &self,
-        range: std::ops::Range<u64>,
-        take: impl FnMut(Bytes) -> bool,
+        range: Range<u64>,
+        mut take: impl FnMut(Bytes) -> bool,
     ) -> Result<(), Failure> {
+        let missing = |path: &Path, index| {
+            Err(Failure::corruption(
+                path,
+                &format!("entry {index} is missing"),
+            ))
+        };
         let found = {
             let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
             let after = slots.partition_point(|slot| slot.first <= range.start);
             let end = slots.get(after).map_or(u64::MAX, |next| next.first);
             let slot = after.checked_sub(1).and_then(|at| slots.get(at)).cloned();
-            slot.map(|slot| (slot, end))
+            slot.map(|slot| (slot, end.min(range.end)))
         };
         let Some((slot, end)) = found else {
-            return Ok(());
+            return missing(&self.dir, range.start);
         };
-        if let Some(database) = slot.database()? {
-            database.each(range.start..range.end.min(end), take)?;
-            drop(database);
-            self.used(slot);
+        let Some(database) = slot.database()? else {
+            return missing(&slot.path, range.start);
+        };
+        let mut next = range.start;
+        let mut more = true;
+        database.each(range.start..end, |record| {
+            next += 1;
+            more = take(record);
+            more
+        })?;
+        drop(database);
+        if more && next < end {
+            return missing(&slot.path, next);
         }
+        self.used(slot);
         Ok(())
     }
 
@@ -143,7 +163,6 @@ struct Active {
     first: u64,
     database: Arc<Database>,
     bytes: u64,
-    unsynced: u64,
 }
 
 impl Log {
@@ -224,7 +243,6 @@ impl Log {
                         first: slot.first,
                         database,
                         bytes: scan.bytes,
-                        unsynced: 0,
                     });
                 }
             }
@@ -275,24 +293,16 @@ impl Log {
         if let Some(active) = &mut self.active {
             active.database.insert(index, record)?;
             active.bytes += cost(record);
-            active.unsynced += cost(record);
             self.end += 1;
-            if active.unsynced >= UNSYNCED {
-                self.sync()?;
-            }
         }
         Ok(())
     }
 
     /// Makes all that was appended durable.
     pub(crate) fn sync(&mut self) -> Result<(), Failure> {
-        if let Some(active) = &mut self.active
-            && active.unsynced > 0
-        {
-            active.database.flush()?;
-            active.unsynced = 0;
-        }
-        Ok(())
+        self.active
+            .as_ref()
+            .map_or(Ok(()), |active| active.database.flush())
     }
 
     /// Goes on with a new database; the one before is durable as a whole.
@@ -308,7 +318,6 @@ impl Log {
             first: self.end,
             database,
             bytes: 0,
-            unsynced: 0,
         });
         if let Some(before) = before {
             self.row.used(before);
@@ -369,7 +378,6 @@ impl Log {
                 first: slot.first,
                 database,
                 bytes: scan.bytes,
-                unsynced: 0,
             });
         }
         Ok(())

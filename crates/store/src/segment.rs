@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,18 +37,15 @@ const CACHE: u64 = 4 << 20;
 /// How long to wait for a database to be let go by a reader that is just closing it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// Removals in one step.
-const REMOVE_STEP: usize = 1024;
-
 /// A database that is open.
 pub(crate) struct Database {
     path: PathBuf,
     db: sled::Db,
     /// sled's own file, opened again to be synced.
     file: File,
-    /// Held to insert and to read: sled can lose the wake-up for a failed write if a reader makes it seal
+    /// Bytes written and not synced. Held to insert and to read: sled can lose the wake-up for a failed write if a reader makes it seal
     /// the buffer that is being written to.
-    using: Mutex<()>,
+    using: Mutex<u64>,
 }
 
 /// What a look at every record found.
@@ -70,6 +67,7 @@ impl Database {
             fs::remove_dir_all(&new).map_err(|e| Failure::io("remove", &new, &e))?;
         }
         let made = Self::start(&new)?;
+        *lock(&made.using) = 1;
         made.flush()?;
         for file in ["conf", "blobs", "."] {
             files::sync_dir(&new.join(file))?;
@@ -134,43 +132,47 @@ impl Database {
             path: path.into(),
             file: File::open(&file).map_err(|e| Failure::io("open", &file, &e))?,
             db,
-            using: Mutex::new(()),
+            using: Mutex::new(0),
         })
     }
 
     /// Adds a record. It is durable after the next [`Self::flush`].
     pub(crate) fn insert(&self, index: u64, bytes: &Bytes) -> Result<(), Failure> {
-        let _using = self.using();
-        guard(&self.path, "write", || {
-            for (piece, value) in record::pieces(index, bytes) {
-                self.db.insert(record::key(index, piece), &*value)?;
+        for (piece, value) in record::pieces(index, bytes) {
+            let mut unsynced = lock(&self.using);
+            let key = record::key(index, piece);
+            guard(&self.path, "write", || self.db.insert(key, &*value))?
+                .map_err(|e| Failure::sled("write", &self.path, &e))?;
+            *unsynced += cost(&value);
+            let full = *unsynced >= UNSYNCED;
+            drop(unsynced);
+            if full {
+                self.flush()?;
             }
-            Ok(())
-        })?
-        .map_err(|e| Failure::sled("write", &self.path, &e))
+        }
+        Ok(())
     }
 
     /// Removes all records from `from` on, the last first. Durable on return.
     pub(crate) fn remove_from(&self, from: u64) -> Result<(), Failure> {
+        let failed = |e| Failure::sled("remove entries in", &self.path, &e);
         loop {
-            let using = self.using();
-            let removed = guard(&self.path, "remove entries in", || {
-                let mut removed = 0;
-                for item in self
-                    .db
-                    .range(record::key(from, 0)..)
-                    .rev()
-                    .take(REMOVE_STEP)
-                {
-                    self.db.remove(item?.0)?;
-                    removed += 1;
+            let mut unsynced = lock(&self.using);
+            let over = guard(&self.path, "remove entries in", || {
+                for item in self.db.range(record::key(from, 0)..).rev() {
+                    let (key, value) = item?;
+                    self.db.remove(key)?;
+                    *unsynced += value.len() as u64 + ENTRY_OVERHEAD;
+                    if *unsynced >= UNSYNCED {
+                        return Ok(false);
+                    }
                 }
-                Ok(removed)
+                Ok(true)
             })?
-            .map_err(|e| Failure::sled("remove entries in", &self.path, &e))?;
-            drop(using);
+            .map_err(failed)?;
+            drop(unsynced);
             self.flush()?;
-            if removed < REMOVE_STEP {
+            if over {
                 return Ok(());
             }
         }
@@ -178,9 +180,14 @@ impl Database {
 
     /// Makes all that was written durable.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
+        if *lock(&self.using) == 0 {
+            return Ok(());
+        }
         guard(&self.path, "flush", || self.db.flush())?
             .map_err(|e| Failure::sled("flush", &self.path, &e))?;
-        self.sync()
+        self.sync()?;
+        *lock(&self.using) = 0;
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), Failure> {
@@ -216,7 +223,7 @@ impl Database {
         let keys = record::key(range.start, 0)..record::key(range.end, 0);
         let mut items = guard(&self.path, "read", || self.db.range(keys))?;
         let mut next_item = || {
-            let _using = self.using();
+            let _using = lock(&self.using);
             guard(&self.path, "read", || items.next())
         };
         while let Some(item) = next_item()? {
@@ -241,10 +248,6 @@ impl Database {
             }
         }
         Ok(partial.map(|partial| partial.index()))
-    }
-
-    fn using(&self) -> MutexGuard<'_, ()> {
-        lock(&self.using)
     }
 }
 

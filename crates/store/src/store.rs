@@ -185,28 +185,18 @@ impl Store {
             if on_disk.is_empty() {
                 return Ok(found.records);
             }
-            let before = found.records.len();
-            let read = self
-                .handle
-                .row
-                .read(on_disk.clone(), |record| found.take(record));
+            let read = self.handle.row.read(on_disk, |record| found.take(record));
             if self.inner().epoch != epoch {
                 // The log changed meanwhile; what was read may be from before and after.
                 found = Found::new(max_bytes);
                 continue;
             }
-            let missing = || {
-                let what = format!("entry {} is missing", on_disk.start);
-                Failure::corruption(&self.handle.shared.dir.join("log"), &what)
-            };
-            match read {
-                Ok(()) if found.full => return Ok(found.records),
-                Ok(()) if found.records.len() > before => {}
-                damaged => {
-                    let failure = damaged.err().unwrap_or_else(missing);
-                    self.handle.shared.fail(&failure, Vec::new());
-                    return Err(failure);
-                }
+            if let Err(failure) = read {
+                self.handle.shared.fail(&failure, Vec::new());
+                return Err(failure);
+            }
+            if found.full {
+                return Ok(found.records);
             }
         }
     }

@@ -248,3 +248,72 @@ fn messages_say_which_entries() {
         "{why}"
     );
 }
+
+/// In a long segment sled skips what it can't read, rather than stopping there.
+#[test]
+fn damage_in_a_long_segment_is_noticed_or_harmless() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("data");
+    let store = Store::open(&dir, 1, Options::default()).unwrap();
+    for first in (0..6_000).step_by(500) {
+        wait(|done| store.append(first, (first..first + 500).map(record).collect(), done)).unwrap();
+    }
+    let had = all(&store).unwrap();
+    store.close();
+    let file = "log/00000000000000000000/db";
+    let length = fs::metadata(dir.join(file)).unwrap().len() as usize;
+    assert!(
+        length > 4 << 20,
+        "several of sled's segments: {length} bytes"
+    );
+    let (mut random, mut found) = (7_u64, 0);
+    for _ in 0..24 {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let at = (random >> 33) as usize % (length - 512);
+        let bytes = 1 + (random >> 20) as usize % 500;
+        let what = format!("{bytes} bytes from {at} of {length} damaged");
+        found += u32::from(noticed(&dir, &had, &what, |dir| {
+            let path = dir.join(file);
+            let mut all = fs::read(&path).unwrap();
+            all[at..at + bytes]
+                .iter_mut()
+                .for_each(|byte| *byte ^= 0x5a);
+            fs::write(path, all).unwrap();
+        }));
+    }
+    println!("{found} of 24 damages noticed, the others harmless");
+    assert!(found > 6, "{found}");
+}
+
+/// A segment that is damaged while the store is open is found out when it is read.
+#[test]
+fn damage_under_an_open_store_ends_it() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("data");
+    make(&dir);
+    let store = Store::open(&dir, 1, options()).unwrap();
+    // Make the damaged one be closed.
+    for first in (140..400).step_by(20) {
+        wait(|done| store.append(first, (first..first + 20).map(record).collect(), done)).unwrap();
+    }
+    let (tell, told) = mpsc::channel();
+    store.on_failure(Box::new(move |failure| tell.send(failure).unwrap()));
+    let path = dir.join("log/00000000000000000080/db");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len().min(40_000) / 2;
+    bytes[middle..middle + 64].fill(0);
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(store.read(130..140, usize::MAX).unwrap().len(), 10);
+    let failure = store.read(80..120, usize::MAX).unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Corruption);
+    assert!(
+        failure.to_string().contains("00000000000000000080"),
+        "{failure}"
+    );
+    assert_eq!(told.recv().unwrap(), failure);
+    assert_eq!(store.failure(), Some(failure.clone()));
+    let after = wait(|done| store.append(400, vec![record(400)], done));
+    assert_eq!(after, Err(failure));
+}
