@@ -1,10 +1,10 @@
 //! Changes of the budget: checked as a whole on a draft, then made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{self, invalid};
 use crate::command::{Change, Configure, SetPool, SetRegion};
-use crate::lease::{Lease, Phase};
+use crate::lease::Phase;
 use crate::limits::{
     DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL,
     MAX_WEIGHT, TTL_MS,
@@ -96,6 +96,7 @@ impl State {
                 pool.drift_ppm = set.drift_ppm.unwrap_or(pool.drift_ppm);
             }
             Change::RemovePool { name } => {
+                check::name(&format!("changes[{i}].remove_pool.name"), name)?;
                 self.drafted_pool(draft, name)?;
                 draft.insert(name.clone(), None);
             }
@@ -117,15 +118,10 @@ impl State {
                         weight,
                     },
                 );
-                if regions.len() > MAX_REGIONS_PER_POOL {
-                    let what = format!("regions of pool {:?}", set.pool);
-                    return Err(Refusal::TooMany {
-                        what,
-                        most: MAX_REGIONS_PER_POOL as u64,
-                    });
-                }
             }
             Change::RemoveRegion { pool, name } => {
+                check::name(&format!("changes[{i}].remove_region.pool"), pool)?;
+                check::name(&format!("changes[{i}].remove_region.name"), name)?;
                 let removed = self.drafted_pool(draft, pool)?.regions.remove(name);
                 removed.ok_or_else(|| Refusal::NoSuchRegion {
                     pool: pool.clone(),
@@ -187,6 +183,12 @@ impl State {
         }
         for (name, to) in draft {
             if let Some(to) = to {
+                if to.regions.len() > MAX_REGIONS_PER_POOL {
+                    return Err(Refusal::TooMany {
+                        what: format!("regions of pool {name:?}"),
+                        most: MAX_REGIONS_PER_POOL as u64,
+                    });
+                }
                 let nominals: u64 = to.regions.values().map(|region| region.nominal).sum();
                 if nominals > to.capacity {
                     let (pool, capacity) = (name.clone(), to.capacity);
@@ -224,14 +226,14 @@ impl State {
             }
         };
         let Some(to) = to.filter(|to| !to.anew) else {
-            return in_use(format!("pool {name:?}"), pool.held, "capacity");
+            return in_use(format!("pool {name:?}"), pool.held, "capacity and nominals");
         };
         for region in pool
             .regions_by_name()
             .filter(|r| !to.regions.contains_key(&*r.name))
         {
             let what = format!("region {:?} of pool {name:?}", region.name);
-            in_use(what, region.held, "ceiling")?;
+            in_use(what, region.held, "nominal and ceiling")?;
         }
         Ok(())
     }
@@ -252,15 +254,13 @@ impl State {
                 place
             }
         };
-        let gone: Vec<u32> = self.pools[place as usize]
+        let gone: BTreeSet<u32> = self.pools[place as usize]
             .iter()
             .flat_map(|pool| pool.region_index.iter())
             .filter(|(region, _)| !to.regions.contains_key(&***region))
             .map(|(_, &at)| at)
             .collect();
-        for at in gone {
-            self.drop_region(place, at);
-        }
+        self.drop_regions(place, &gone);
         let now_ms = self.now_ms;
         let pool = self.pools[place as usize].as_mut()?;
         (pool.capacity, pool.ttl_ms, pool.drift_ppm) = (to.capacity, to.ttl_ms, to.drift_ppm);
@@ -280,7 +280,7 @@ impl State {
             return;
         };
         // Its leases have no slots, and are remembered with it alone.
-        for lease in self.leases_of(place, |_| true) {
+        for lease in self.leases_of(place) {
             self.end(lease);
             self.forget(lease);
         }
@@ -290,17 +290,25 @@ impl State {
         }
     }
 
-    fn drop_region(&mut self, pool: u32, region: u32) {
-        // Its leases have no slots. They are remembered, so that a retry has no second effect.
-        for lease in self.leases_of(pool, |l| l.region == region && l.phase != Phase::Ended) {
-            self.end(lease);
+    fn drop_regions(&mut self, at: u32, gone: &BTreeSet<u32>) {
+        if gone.is_empty() {
+            return;
         }
-        let Some(pool) = self.pools[pool as usize].as_mut() else {
+        // Their leases have no slots. They are remembered, so that a retry has no second effect.
+        for place in self.leases_of(at) {
+            let lease = self.leases.get(place);
+            if lease.is_some_and(|l| l.phase != Phase::Ended && gone.contains(&l.region)) {
+                self.end(place);
+            }
+        }
+        let Some(pool) = self.pools[at as usize].as_mut() else {
             return;
         };
-        if let Some(gone) = pool.regions[region as usize].take() {
-            pool.region_index.remove(&gone.name);
-            pool.claimed -= gone.limit();
+        for &region in gone {
+            if let Some(gone) = pool.regions[region as usize].take() {
+                pool.region_index.remove(&gone.name);
+                pool.claimed -= gone.limit();
+            }
         }
         while pool.regions.last().is_some_and(Option::is_none) {
             pool.regions.pop();
@@ -308,11 +316,12 @@ impl State {
     }
 
     /// Places of the leases of a pool.
-    fn leases_of(&self, pool: u32, which: impl Fn(&Lease) -> bool) -> Vec<u32> {
-        let leases = self.leases.iter();
-        leases
-            .filter(|(_, lease)| lease.pool == pool && which(lease))
-            .map(|(place, _)| place)
+    fn leases_of(&self, pool: u32) -> Vec<u32> {
+        let holders = self.pools[pool as usize]
+            .iter()
+            .flat_map(|p| p.holders.values());
+        holders
+            .flat_map(|holder| holder.older.iter().chain([&holder.current]).copied())
             .collect()
     }
 }

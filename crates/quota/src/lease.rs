@@ -1,5 +1,6 @@
 //! Leases, where they are kept, and the order in which they end.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use crate::outcome::{Grant, LeaseId, Refusal, Reply, Returned};
 /// Bits of a lease's id that say where it is kept; the others are a number that is never used twice.
 const PLACE_BITS: u32 = 20;
 const _: () = assert!(MAX_LEASES <= 1 << PLACE_BITS);
+/// The highest of those numbers; the first is 1, so that no lease has the id 0.
+pub(crate) const MAX_LEASE_NUMBER: u64 = u64::MAX >> PLACE_BITS;
 
 /// Slots of one holder.
 #[derive(Debug)]
@@ -70,6 +73,25 @@ impl Lease {
         }
     }
 
+    /// The answer that the request with this number got, where it is the last one that was carried out.
+    ///
+    /// Once the lease has ended a grant is not repeated: its time has passed for whoever first sent the
+    /// request, and anyone else would take it for slots that nothing counts any more.
+    pub fn retried(&self, seq: u64) -> Result<Option<Reply>, Refusal> {
+        let granted = matches!(self.answer, Answer::Grant { .. });
+        match seq.cmp(&self.seq) {
+            Ordering::Greater => Ok(None),
+            Ordering::Equal if self.phase == Phase::Ended && granted => {
+                Err(Refusal::LeaseEnded { lease: self.id })
+            }
+            Ordering::Equal => Ok(Some(self.reply())),
+            Ordering::Less => Err(Refusal::StaleSeq {
+                given: seq,
+                current: self.seq,
+            }),
+        }
+    }
+
     /// The answer to the last request again.
     pub fn reply(&self) -> Reply {
         match self.answer {
@@ -101,7 +123,7 @@ pub(crate) struct NewLease {
 }
 
 /// All leases.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Leases {
     places: Vec<Option<Lease>>,
     /// Free places before the end of `places`: the lowest is used first.
@@ -114,10 +136,38 @@ pub(crate) struct Leases {
     ended: BTreeSet<(u64, u32)>,
 }
 
+impl Default for Leases {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            free: BTreeSet::new(),
+            next_number: 1,
+            queue: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        }
+    }
+}
+
+impl LeaseId {
+    fn new(number: u64, place: u32) -> Self {
+        Self(number << PLACE_BITS | u64::from(place))
+    }
+
+    /// Where the lease is kept.
+    pub(crate) fn place(self) -> u32 {
+        (self.0 & ((1 << PLACE_BITS) - 1)) as u32
+    }
+
+    /// The number that no other lease has.
+    pub(crate) fn number(self) -> u64 {
+        self.0 >> PLACE_BITS
+    }
+}
+
 impl Leases {
     /// The place of a lease that is known.
     pub fn find(&self, id: LeaseId) -> Result<u32, Refusal> {
-        let place = (id.0 & ((1 << PLACE_BITS) - 1)) as u32;
+        let place = id.place();
         match self.get(place) {
             Some(lease) if lease.id == id => Ok(place),
             _ => Err(Refusal::NoSuchLease { lease: id }),
@@ -130,13 +180,6 @@ impl Leases {
 
     pub fn get_mut(&mut self, place: u32) -> Option<&mut Lease> {
         self.places.get_mut(place as usize)?.as_mut()
-    }
-
-    /// All leases with their places, in order of place.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Lease)> {
-        (0..)
-            .zip(&self.places)
-            .filter_map(|(place, lease)| Some((place, lease.as_ref()?)))
     }
 
     /// Whether another lease can be made without forgetting one that ended.
@@ -170,7 +213,7 @@ impl Leases {
     /// Makes a live lease without slots. The caller has seen that there is room.
     pub fn insert(&mut self, new: NewLease) -> u32 {
         let place = self.free.pop_first().unwrap_or(self.places.len() as u32);
-        let id = LeaseId(self.next_number << PLACE_BITS | u64::from(place));
+        let id = LeaseId::new(self.next_number, place);
         self.next_number += 1;
         let NewLease {
             pool,

@@ -15,6 +15,7 @@ mod outcome;
 mod pool;
 mod ranked;
 mod requests;
+mod restore;
 mod share;
 mod snapshot;
 mod state;

@@ -169,7 +169,7 @@ pub enum Refusal {
         what: String,
         /// Slots out.
         slots: u64,
-        /// What to set to 0: `capacity` or `ceiling`.
+        /// What to set to 0, such as `nominal and ceiling`.
         lower: String,
     },
     /// A bound of the state machine is reached.

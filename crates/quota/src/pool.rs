@@ -53,6 +53,8 @@ pub(crate) struct Region {
 /// The leases of one holder.
 #[derive(Debug)]
 pub(crate) struct Holder {
+    /// The highest epoch seen, which outlasts the lease that was taken with it.
+    pub epoch: u64,
     /// The newest lease, live or not.
     pub current: u32,
     /// Leases that it superseded and that are still known.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::check;
 use crate::command::{Batch, Command, RemoveHolder, Renew, Return, Take};
-use crate::lease::{Answer, Leases, NewLease, Phase};
+use crate::lease::{Answer, Leases, MAX_LEASE_NUMBER, NewLease, Phase};
 use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES, REMEMBER_ENDED_MS};
 use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply};
 use crate::pool::{Holder, Pool};
@@ -91,39 +91,29 @@ impl State {
             pool.holders.get_key_value(take.holder.as_str()),
         );
         let (name, current) = match holder {
+            Some((_, holder)) if take.epoch < holder.epoch => {
+                return Err(Refusal::StaleEpoch {
+                    given: take.epoch,
+                    current: holder.epoch,
+                });
+            }
             Some((name, holder)) => (Arc::clone(name), Some(holder.current)),
             None => (Arc::from(take.holder.as_str()), None),
         };
 
-        if let Some((place, lease)) = current.and_then(|p| Some((p, self.leases.get(p)?))) {
-            if take.epoch < lease.epoch {
-                return Err(Refusal::StaleEpoch {
-                    given: take.epoch,
-                    current: lease.epoch,
-                });
+        let known = current.and_then(|place| Some((place, self.leases.get(place)?)));
+        if let Some((place, lease)) = known.filter(|(_, lease)| lease.epoch == take.epoch) {
+            if let Some(reply) = lease.retried(take.seq)? {
+                return Ok(reply);
             }
-            if take.epoch == lease.epoch {
-                if take.seq == lease.seq {
-                    return Ok(lease.reply());
+            if lease.phase == Phase::Live {
+                if lease.region != region {
+                    let expected = "the region of the holder's lease, or a higher epoch";
+                    let given = format!("{:?}", take.region);
+                    return Err(check::invalid("region", given, expected));
                 }
-                if take.seq < lease.seq {
-                    return Err(Refusal::StaleSeq {
-                        given: take.seq,
-                        current: lease.seq,
-                    });
-                }
-                if lease.phase == Phase::Live {
-                    if lease.region != region {
-                        let expected = "the region of the holder's lease, or a higher epoch";
-                        return Err(check::invalid(
-                            "region",
-                            format!("{:?}", take.region),
-                            expected,
-                        ));
-                    }
-                    let slots = lease.slots;
-                    return Ok(self.keep(place, take.seq, slots, take.wanted));
-                }
+                let slots = lease.slots;
+                return Ok(self.keep(place, take.seq, slots, take.wanted));
             }
         }
 
@@ -144,13 +134,16 @@ impl State {
         let place = self.leases.insert(new);
         if let Some(pool) = self.pools[at as usize].as_mut() {
             match pool.holders.get_mut(&name) {
-                Some(holder) => holder
-                    .older
-                    .push(std::mem::replace(&mut holder.current, place)),
+                Some(holder) => {
+                    holder.epoch = epoch;
+                    let before = std::mem::replace(&mut holder.current, place);
+                    holder.older.push(before);
+                }
                 None => {
                     pool.holders.insert(
                         name,
                         Holder {
+                            epoch,
                             current: place,
                             older: Vec::new(),
                         },
@@ -187,6 +180,9 @@ impl State {
                 }
             }
         }
+        if self.leases.next_number > MAX_LEASE_NUMBER {
+            return too_many("leases ever made".into(), MAX_LEASE_NUMBER as usize);
+        }
         if self.leases.is_full() {
             match self.leases.oldest_ended() {
                 Some(place) => self.forget(place),
@@ -213,12 +209,12 @@ impl State {
         let place = self.leases.find(renew.lease)?;
         check::positive("seq", renew.seq)?;
         check::slots("wanted", renew.wanted)?;
-        if let Some(reply) = self.retried(place, renew.seq)? {
-            return Ok(reply);
-        }
         let Some(lease) = self.leases.get(place) else {
             return Err(Refusal::NoSuchLease { lease: renew.lease });
         };
+        if let Some(reply) = lease.retried(renew.seq)? {
+            return Ok(reply);
+        }
         match lease.phase {
             Phase::Ended => return Err(Refusal::LeaseEnded { lease: renew.lease }),
             Phase::Closing => return Err(Refusal::LeaseClosing { lease: renew.lease }),
@@ -229,18 +225,6 @@ impl State {
             return Err(check::invalid("kept", renew.kept, expected));
         }
         Ok(self.keep(place, renew.seq, renew.kept, renew.wanted))
-    }
-
-    /// The answer that a request with this number got, where it is the last one carried out.
-    fn retried(&self, place: u32, seq: u64) -> Result<Option<Reply>, Refusal> {
-        match self.leases.get(place) {
-            Some(lease) if seq == lease.seq => Ok(Some(lease.reply())),
-            Some(lease) if seq < lease.seq => Err(Refusal::StaleSeq {
-                given: seq,
-                current: lease.seq,
-            }),
-            _ => Ok(None),
-        }
     }
 
     /// Keeps `kept` slots of a live lease for another time to live, and lets it grow towards its target
@@ -304,13 +288,16 @@ impl State {
     fn give_back(&mut self, give: &Return) -> Outcome {
         let place = self.leases.find(give.lease)?;
         check::positive("seq", give.seq)?;
-        if let Some(reply) = self.retried(place, give.seq)? {
+        let Some(lease) = self.leases.get(place) else {
+            return Err(Refusal::NoSuchLease { lease: give.lease });
+        };
+        if let Some(reply) = lease.retried(give.seq)? {
             return Ok(reply);
         }
-        let slots = match self.leases.get(place) {
-            Some(lease) if lease.phase != Phase::Ended => lease.slots,
-            _ => return Err(Refusal::LeaseEnded { lease: give.lease }),
-        };
+        if lease.phase == Phase::Ended {
+            return Err(Refusal::LeaseEnded { lease: give.lease });
+        }
+        let slots = lease.slots;
         self.end(place);
         match self.leases.get_mut(place) {
             None => Err(Refusal::NoSuchLease { lease: give.lease }),

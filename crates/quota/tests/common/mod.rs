@@ -1,6 +1,8 @@
 //! Short ways to make commands.
 #![allow(dead_code, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod refused;
+
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 use quota::{

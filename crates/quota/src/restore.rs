@@ -1,0 +1,243 @@
+//! The whole state from bytes. A checksum tells damage from chance; what it can't tell is whether the
+//! state is one that can be, so each thing is checked as it is put in its place.
+
+use std::sync::Arc;
+
+use crate::check;
+use crate::command::DecodeError;
+use crate::lease::{Lease, MAX_LEASE_NUMBER, Phase};
+use crate::limits::{
+    DRIFT_PPM, MAX_CLOSING_PER_HOLDER, MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,
+    MAX_WEIGHT, TTL_MS,
+};
+use crate::pool::{Holder, Pool, Region};
+use crate::requests::Requests;
+use crate::snapshot::{FORMAT, HolderV1, LeaseV1, MAGIC, PoolV1, RegionV1, StateV1};
+use crate::state::State;
+
+const WHAT: &str = "snapshot";
+
+fn damaged(why: impl Into<String>) -> DecodeError {
+    let why = why.into();
+    DecodeError::Damaged { what: WHAT, why }
+}
+
+/// Refuses what can't be, naming it.
+fn that(holds: bool, what: impl FnOnce() -> String) -> Result<(), DecodeError> {
+    if holds { Ok(()) } else { Err(damaged(what())) }
+}
+
+impl State {
+    /// Reads what [`State::snapshot`] wrote, in this version or an older one.
+    ///
+    /// # Errors
+    /// Where the bytes are damaged, of a newer format, or say what can't be.
+    pub fn restore(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let Some(rest) = bytes.strip_prefix(MAGIC.as_bytes()) else {
+            let found = &bytes[..bytes.len().min(MAGIC.len())];
+            return Err(DecodeError::Magic {
+                what: WHAT,
+                expected: MAGIC,
+                found: String::from_utf8_lossy(found).into_owned(),
+            });
+        };
+        let Some((&found, rest)) = rest.split_first() else {
+            return Err(damaged("it ends after its first bytes"));
+        };
+        match found {
+            0 => return Err(damaged("its format is 0")),
+            1..=FORMAT => {}
+            _ => {
+                return Err(DecodeError::Newer {
+                    what: WHAT,
+                    found,
+                    newest: FORMAT,
+                });
+            }
+        }
+        let Some((body, checksum)) = rest.split_last_chunk::<4>() else {
+            return Err(damaged("it has no checksum"));
+        };
+        let expected = u32::from_le_bytes(*checksum);
+        let found = crc32c::crc32c(&bytes[..bytes.len() - 4]);
+        if found != expected {
+            return Err(DecodeError::Checksum {
+                what: WHAT,
+                expected,
+                found,
+            });
+        }
+        let (state, left) = postcard::take_from_bytes::<StateV1<'_>>(body)
+            .map_err(|error| damaged(error.to_string()))?;
+        that(left.is_empty(), || "bytes follow its end".into())?;
+        Self::from_v1(state)
+    }
+
+    fn from_v1(from: StateV1<'_>) -> Result<Self, DecodeError> {
+        let number = from.next_number;
+        that((1..=MAX_LEASE_NUMBER + 1).contains(&number), || {
+            format!("its next lease has number {number}")
+        })?;
+        let mut state = Self {
+            now_ms: from.now_ms,
+            revision: from.revision,
+            requests: Requests::restore(from.requests)
+                .ok_or_else(|| damaged("it remembers a request twice, or too many"))?,
+            ..Self::default()
+        };
+        state.leases.next_number = number;
+        for pool in from.pools {
+            state.restore_pool(pool)?;
+        }
+        Ok(state)
+    }
+
+    fn restore_pool(&mut self, from: PoolV1<'_>) -> Result<(), DecodeError> {
+        let name = from.name;
+        let what = || format!("pool {name:?} can't be as it is said to be");
+        let nominals = from.regions.iter().try_fold(0_u64, |sum, region| {
+            (region.nominal <= MAX_SLOTS).then(|| sum.saturating_add(region.nominal))
+        });
+        that(
+            check::name("name", &name).is_ok()
+                && from.capacity <= MAX_SLOTS
+                && nominals.is_some_and(|sum| sum <= from.capacity)
+                && TTL_MS.contains(&from.ttl_ms)
+                && DRIFT_PPM.contains(&from.drift_ppm)
+                && from.round_ms <= self.now_ms
+                && !self.pool_index.contains_key(&*name),
+            what,
+        )?;
+        let mut pool = Pool::new(&name, from.capacity, from.ttl_ms, from.drift_ppm);
+        pool.round_ms = from.round_ms;
+        for region in from.regions {
+            let place = region.place;
+            let region = restore_region(&region, &pool)?;
+            pool.region_index.insert(Arc::clone(&region.name), place);
+            put(&mut pool.regions, MAX_REGIONS_PER_POOL, place, region)
+                .ok_or_else(|| damaged(format!("a region of pool {name:?} has place {place}")))?;
+        }
+        let at = from.place;
+        self.pool_index.insert(Arc::clone(&pool.name), at);
+        put(&mut self.pools, MAX_POOLS, at, pool)
+            .ok_or_else(|| damaged(format!("pool {name:?} has place {at}")))?;
+        for holder in from.holders {
+            self.restore_holder(at, holder)?;
+        }
+        if let Some(pool) = self.pools[at as usize].as_mut() {
+            pool.dirty = from.dirty;
+        }
+        Ok(())
+    }
+
+    fn restore_holder(&mut self, at: u32, from: HolderV1<'_>) -> Result<(), DecodeError> {
+        let name: Arc<str> = Arc::from(&*from.name);
+        let what = || format!("holder {name:?} can't be as it is said to be");
+        that(
+            check::name("name", &name).is_ok()
+                && from.leases.len() <= MAX_CLOSING_PER_HOLDER
+                && from
+                    .leases
+                    .iter()
+                    .all(|l| (1..=from.epoch).contains(&l.epoch)),
+            what,
+        )?;
+        let mut older = Vec::with_capacity(from.leases.len());
+        let newest = from.leases.len().saturating_sub(1);
+        for (i, lease) in from.leases.into_iter().enumerate() {
+            let live = lease.phase == Phase::Live;
+            that(i == newest || !live, what)?;
+            older.push(self.restore_lease(at, &name, lease)?);
+        }
+        let current = older.pop().ok_or_else(|| damaged(what()))?;
+        let epoch = from.epoch;
+        let holder = Holder {
+            epoch,
+            current,
+            older,
+        };
+        let known = self.pools[at as usize]
+            .as_mut()
+            .and_then(|pool| pool.holders.insert(Arc::clone(&name), holder));
+        that(known.is_none(), what)
+    }
+
+    fn restore_lease(
+        &mut self,
+        pool: u32,
+        holder: &Arc<str>,
+        from: LeaseV1,
+    ) -> Result<u32, DecodeError> {
+        let (id, region, place) = (from.id, from.region, from.id.place());
+        let regions = self.pools[pool as usize].as_ref().map(|p| &p.regions);
+        let in_region = regions
+            .and_then(|regions| regions.get(region as usize))
+            .is_some_and(Option::is_some);
+        let counts = from.phase != Phase::Ended;
+        that(
+            (1..self.leases.next_number).contains(&id.number())
+                && (place as usize) < MAX_LEASES
+                && self.leases.get(place).is_none()
+                && from.seq >= 1
+                && from.slots <= MAX_SLOTS
+                && from.wanted <= MAX_SLOTS
+                && (counts || from.slots == 0)
+                && (from.phase == Phase::Live || from.wanted == 0)
+                && (in_region || !counts)
+                && (from.until_ms <= self.now_ms) != (counts && self.now_ms < u64::MAX),
+            || format!("lease {id} of holder {holder:?} can't be as it is said to be"),
+        )?;
+        let lease = Lease {
+            id,
+            pool,
+            region,
+            holder: Arc::clone(holder),
+            epoch: from.epoch,
+            seq: from.seq,
+            answer: from.answer,
+            phase: from.phase,
+            slots: from.slots,
+            wanted: from.wanted,
+            until_ms: from.until_ms,
+            queued_ms: from.until_ms,
+        };
+        self.leases.put(place, lease);
+        self.count_new(place);
+        Ok(place)
+    }
+}
+
+fn restore_region(from: &RegionV1<'_>, pool: &Pool) -> Result<Region, DecodeError> {
+    let name = &from.name;
+    that(
+        check::name("name", name).is_ok()
+            && from
+                .ceiling
+                .is_none_or(|ceiling| (from.nominal..=MAX_SLOTS).contains(&ceiling))
+            && (1..=MAX_WEIGHT).contains(&from.weight)
+            && from.shared <= pool.capacity
+            && !pool.region_index.contains_key(&**name),
+        || {
+            format!(
+                "region {name:?} of pool {:?} can't be as it is said to be",
+                pool.name
+            )
+        },
+    )?;
+    let mut region = Region::new(name, from.nominal, from.ceiling, from.weight);
+    region.shared = from.shared;
+    Ok(region)
+}
+
+/// Puts an item where it was, among at most `most`, unless something is there.
+fn put<T>(places: &mut Vec<Option<T>>, most: usize, place: u32, item: T) -> Option<()> {
+    let place = place as usize;
+    if place >= most || places.get(place).is_some_and(Option::is_some) {
+        return None;
+    }
+    while places.len() <= place {
+        places.push(None);
+    }
+    places[place] = Some(item);
+    Some(())
+}
