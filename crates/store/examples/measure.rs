@@ -1,7 +1,8 @@
-//! What the store does on this disk: `cargo run --release -p store --example measure -- DIRECTORY`
+//! What the store does on this disk: `cargo run --release -p store --example measure -- DIRECTORY [SECONDS]`
 //!
 //! Prints entries per second and latency for several sizes of batch, one in flight at a time; the time to
-//! reopen; and the bytes on the disk for each byte appended.
+//! reopen; and the bytes on the disk for each byte appended. With seconds, it appends, snapshots and purges
+//! for so long instead, and prints what disk and memory that takes.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -15,6 +16,9 @@ const ENTRY_BYTES: usize = 200;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args().nth(1).ok_or("expected a directory")?;
     let dir = Path::new(&dir);
+    if let Some(seconds) = std::env::args().nth(2) {
+        return soak(&dir.join("soak"), Duration::from_secs(seconds.parse()?));
+    }
     for batch in [1, 16, 256] {
         throughput(&dir.join(format!("batch-{batch}")), batch)?;
     }
@@ -83,5 +87,37 @@ fn amplification(dir: &Path, size: usize, entries: u64) -> Result<(), Box<dyn st
         disk as f64 / (payload + entries * ENTRY_OVERHEAD) as f64,
         store.disk_bytes() >> 20
     );
+    Ok(())
+}
+
+/// Keeps the latest 100,000 entries and a snapshot of 10 MB for every 50,000, as a node does.
+fn soak(dir: &Path, long: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let store = Store::open(dir, 1, Options::default())?;
+    let entry = Bytes::from(vec![7; ENTRY_BYTES]);
+    let (began, mut said, mut snapshot) = (Instant::now(), Instant::now(), 0);
+    let mut next = store.bounds().last.map_or(0, |last| last + 1);
+    while began.elapsed() < long {
+        wait(|done| store.append(next, vec![entry.clone(); 64], done))?;
+        next += 64;
+        if next >= snapshot + 50_000 {
+            snapshot = next;
+            let mut writer = store.snapshots().begin(Bytes::from_static(b"meta"))?;
+            writer.write(&vec![7; 10 << 20])?;
+            writer.finish()?;
+            if let Some(upto) = next.checked_sub(100_000) {
+                wait(|done| store.purge(upto, Bytes::new(), done))?;
+            }
+        }
+        if said.elapsed() > Duration::from_secs(5) {
+            said = Instant::now();
+            let status = std::fs::read_to_string("/proc/self/status")?;
+            let memory = status.lines().find(|line| line.starts_with("VmRSS"));
+            let disk = store.disk_bytes() >> 20;
+            println!(
+                "{next} entries, {disk} MiB on disk, {}",
+                memory.unwrap_or_default()
+            );
+        }
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::Purge;
+use crate::directory::Directory;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::progress::{Progress, SYNC_EVERY};
@@ -43,6 +44,8 @@ const ANSWER_EVERY: u64 = 1 << 20;
 
 /// The thread's own state.
 pub(crate) struct Writer {
+    /// Let go of when all is written.
+    directory: Directory,
     state: State,
     progress: Progress,
     log: Log,
@@ -55,8 +58,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(state: State, progress: Progress, log: Log, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        directory: Directory,
+        state: State,
+        progress: Progress,
+        log: Log,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
+            directory,
             state,
             progress,
             log,
@@ -125,7 +135,7 @@ impl Writer {
         if self.log.end() == self.log.start() && first != self.log.start() && !records.is_empty() {
             self.progress.lower(first)?;
             self.state.start = first;
-            self.state.save(&self.shared.dir)?;
+            self.state.save(self.directory.path())?;
             self.log.begin(first)?;
         }
         for record in records {
@@ -164,20 +174,20 @@ impl Writer {
                 let start = self.state.start.max(purge.index + 1);
                 self.state.start = start;
                 self.state.purged = Some(purge);
-                self.state.save(&self.shared.dir)?;
+                self.state.save(self.directory.path())?;
                 self.log.purge(start)?;
                 self.epoch = epoch;
             }
             Job::Vote(vote, done) => {
                 self.pending.push(done);
                 self.state.vote = Some(vote.clone());
-                self.state.save(&self.shared.dir)?;
+                self.state.save(self.directory.path())?;
                 self.shared.inner().vote = Some(vote);
             }
             Job::Cluster(id, done) => {
                 self.pending.push(done);
                 self.state.cluster_id = Some(id.clone());
-                self.state.save(&self.shared.dir)?;
+                self.state.save(self.directory.path())?;
                 self.shared.inner().cluster_id = Some(id);
             }
             Job::Append { .. } | Job::Committed(_) | Job::Close => {}

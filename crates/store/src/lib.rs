@@ -12,6 +12,17 @@
 //!
 //! One thread writes ([`Store::append`] and its like only queue), and a request is answered when it is
 //! durable: written, flushed by sled, and synced. Nothing here knows what an entry or a vote means.
+//!
+//! What holds:
+//! - What was acknowledged survives the end of the process at any moment, and a power cut, on a disk and a
+//!   file system that keep what was synced.
+//! - What is opened is whole. All entries are read when a store is opened; damage to what was acknowledged
+//!   is an error that names the file. There is one exception: what a power cut tore can't be told from what
+//!   the disk damaged among the entries of the last 0.2 s before that power cut.
+//! - After a failed write nothing more is written or acknowledged. The process should end, and the next one
+//!   find out what reached the disk.
+//! - Disk ([`Options::max_log_bytes`]) and memory (the queue, the cached end of the log and three open
+//!   databases, of some 10 MiB each) are bounded, however long it runs.
 
 mod directory;
 mod failure;

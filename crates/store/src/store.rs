@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 
 use bytes::Bytes;
 
@@ -36,7 +36,7 @@ struct Handle {
     row: Arc<Row>,
     node_id: u64,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    directory: Mutex<Option<Directory>>,
+    thread_ids: Vec<ThreadId>,
 }
 
 impl Store {
@@ -48,7 +48,7 @@ impl Store {
     pub fn open(dir: &Path, node_id: u64, options: Options) -> Result<Self, OpenError> {
         options.validate().map_err(OpenError::Options)?;
         let (directory, state) = Directory::open(dir, node_id)?;
-        let dir = directory.path();
+        let dir = &directory.path().to_path_buf();
         let progress = Progress::open(dir)?;
         let snapshots = Snapshots::open(&directory.snapshots())?;
         let log = Log::open(&directory.log(), &options, state.start, progress.end())?;
@@ -56,7 +56,7 @@ impl Store {
         tracing::info!(dir = %dir.display(), node_id, start, end, "store opened");
         let shared = Arc::new(Shared::new(dir, options, &state, &progress, end));
         let row = log.row();
-        let writer = Writer::new(state, progress, log, shared.clone());
+        let writer = Writer::new(directory, state, progress, log, shared.clone());
         let (writing, watching) = (shared.clone(), shared.clone());
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(work);
@@ -77,8 +77,8 @@ impl Store {
                 snapshots,
                 row,
                 node_id,
+                thread_ids: threads.iter().map(|thread| thread.thread().id()).collect(),
                 threads: Mutex::new(threads),
-                directory: Mutex::new(Some(directory)),
                 shared,
             }),
         })
@@ -297,19 +297,17 @@ impl Found {
 impl Handle {
     fn close(&self) {
         self.shared.queue(self.shared.inner(), Job::Close);
-        let threads = std::mem::take(&mut *lock(&self.threads));
         // The last clone may go in a callback, on one of the threads.
-        let own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
-        if self.shared.stalled() || threads.iter().any(own) {
+        if self.shared.stalled() || self.thread_ids.contains(&thread::current().id()) {
             return;
         }
-        for thread in threads {
+        let mut threads = lock(&self.threads);
+        for thread in threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
         }
         self.row.close();
-        *lock(&self.directory) = None;
     }
 }
 

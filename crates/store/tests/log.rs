@@ -285,3 +285,41 @@ fn the_last_clone_may_go_in_a_callback() {
     drop(store);
     answer.recv().unwrap().unwrap();
 }
+
+/// Answers come in the order of the requests, and a queue that is full makes appends wait.
+#[test]
+fn answers_come_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        queue_entries: 3,
+        ..small()
+    };
+    let store = Store::open(dir.path(), 1, options).unwrap();
+    let (tell, told) = mpsc::channel();
+    let ask = |n: u64| -> Done {
+        let tell = tell.clone();
+        Box::new(move |result| tell.send((n, result)).unwrap())
+    };
+    let mut end = 0;
+    for n in 0..120 {
+        match n % 6 {
+            0 => store.save_vote(record(n), ask(n)),
+            1 if end > 10 => {
+                store.truncate_after(Some(end - 2), ask(n));
+                end -= 1;
+            }
+            2 if end > 20 => store.purge(end - 20, Bytes::new(), ask(n)),
+            _ => {
+                store.append(end, vec![record(end), record(end + 1)], ask(n));
+                end += 2;
+            }
+        }
+    }
+    store.close();
+    drop(store);
+    let answers: Vec<_> = told.try_iter().collect();
+    let expected: Vec<_> = (0..120).map(|n| (n, Ok(()))).collect();
+    assert_eq!(answers, expected);
+    let store = open(dir.path());
+    assert_eq!(store.bounds().last, Some(end - 1));
+}
