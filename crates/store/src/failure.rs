@@ -141,7 +141,7 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// Why a directory can't be opened. Nothing in it was changed.
+/// Why a directory can't be opened. No entry, vote or snapshot in it was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
