@@ -360,7 +360,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Result<Answers<'s>, RPCError<TypeConfig>>>
     where
@@ -372,6 +372,12 @@ impl RaftNetworkV2<TypeConfig> for Client {
                 false => self.service(|c| &c.log),
             };
             let mut service = service.map_err(failed)?;
+            // openraft waits between failures where its next request is drawn, and nowhere else: to connect
+            // before that would be to try again at once, for ever.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(stream::empty()) as Answers<'s>);
+            };
+            let input = stream::iter([first]).chain(input);
             let request = self.request(input.map(append_to));
             let answers = within(ANSWER_WITHIN, service.append(request)).await;
             let answers = answers.map_err(failed)?.into_inner().map(|answer| {
