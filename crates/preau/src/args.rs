@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Output;
 use crate::{
-    apply, bench, completion, config, holder, init, leader, lease, member, plan, pool, region,
+    apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
     status, watch,
 };
 
@@ -38,6 +38,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Dev(dev::Args),
     Config(config::Args),
     Init(init::Args),
     Member(member::Args),

@@ -8,6 +8,7 @@ mod calls;
 mod cluster;
 mod completion;
 mod config;
+mod dev;
 mod diff;
 mod failure;
 mod fields;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
+        Command::Dev(args) => block_on(dev::run(args, cli.output)),
         Command::Config(args) => config::run(args, cli.output),
         Command::Init(args) => block_on(init::run(args, cli.output)),
         Command::Member(args) => block_on(member::run(args, cli.output)),

@@ -1,6 +1,7 @@
 //! Clusters of three nodes on this machine: where they live, how they come together, who leads.
 
 pub mod children;
+pub mod embedded;
 pub mod leader;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

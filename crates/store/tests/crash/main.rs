@@ -264,7 +264,7 @@ fn power_cuts_in_a_long_segment_lose_nothing() {
         let replay = Replay::new(place.root.path(), Ignore::Nothing);
         let sessions = sessions(&place, Kind::Long, seed, &[150, 60]);
         let (outcome, _, history) =
-            power_cuts(Kind::Long, replay, History::default(), &sessions, 50, seed);
+            power_cuts(Kind::Long, replay, History::default(), &sessions, 80, seed);
         assert_good(&outcome, &history);
     }
 }
