@@ -61,8 +61,9 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let cluster = args.cluster.cluster()?;
     let now = cluster.pools("", false).await?;
     let diff = Diff::between(&now.pools, &budget, args.prune)?;
-    if output == Output::Table {
-        print_line(&diff.text())?;
+    let text = diff.text();
+    if output == Output::Table && !text.is_empty() {
+        print_line(&text)?;
     }
     let mut applied = Applied {
         applied: false,

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Output;
 use crate::{
     apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
-    status, watch,
+    serve, status, watch,
 };
 
 /// A national quota of user sessions, shared out fairly between regions.
@@ -39,6 +39,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Dev(dev::Args),
+    Serve(serve::Args),
     Config(config::Args),
     Init(init::Args),
     Member(member::Args),

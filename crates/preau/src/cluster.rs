@@ -25,7 +25,7 @@ pub const DEFAULT_NODES: &str = "127.0.0.1:4501,127.0.0.1:4502,127.0.0.1:4503";
 #[group(skip)]
 pub struct Args {
     /// Nodes to ask, comma separated, each host:port or https://host:port. Any will do: they know the
-    /// leader.
+    /// leader. https is meant where --tls-ca is given.
     #[arg(
         long,
         env = "PREAU_NODES",
@@ -34,7 +34,7 @@ pub struct Args {
         default_value = DEFAULT_NODES
     )]
     pub nodes: Vec<String>,
-    /// Certificate authority of the nodes, PEM; needed for https.
+    /// Certificate authority of the nodes, PEM; with it every connection is TLS.
     #[arg(long, env = "PREAU_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Our certificate, PEM, where the nodes ask for one.
@@ -79,7 +79,8 @@ impl Args {
             connections: 1,
             tls: self.tls()?,
         };
-        let nodes = Nodes::with(&self.nodes, options.clone())
+        let addresses = self.nodes.iter().map(|node| secured(node, &options));
+        let nodes = Nodes::with(addresses, options.clone())
             .map_err(|e| Failure::usage(format!("--nodes: {e}")))?;
         Ok(Cluster {
             nodes,
@@ -88,25 +89,25 @@ impl Args {
         })
     }
 
-    /// The TLS that the files make, where an address asks for it.
-    pub fn tls(&self) -> Result<Option<ClientTlsConfig>, Failure> {
-        let secure = self
-            .nodes
-            .iter()
-            .any(|node| node.trim().starts_with("https://"));
+    /// The TLS that the files make, if any.
+    fn tls(&self) -> Result<Option<ClientTlsConfig>, Failure> {
+        let with = |scheme: &str| {
+            self.nodes
+                .iter()
+                .find(|node| node.trim().starts_with(scheme))
+        };
         let Some(ca) = &self.tls_ca else {
-            return if secure {
-                Err(Failure::usage(
-                    "--tls-ca: not given, expected the certificate authority of the https nodes (PEM)",
-                ))
-            } else {
-                Ok(None)
+            return match with("https://") {
+                Some(node) => Err(Failure::usage(format!(
+                    "--tls-ca: not given, expected the certificate authority of {node} (PEM)"
+                ))),
+                None => Ok(None),
             };
         };
-        if !secure {
-            return Err(Failure::usage(
-                "--tls-ca: given, but no address of --nodes begins with https://",
-            ));
+        if let Some(node) = with("http://") {
+            return Err(Failure::usage(format!(
+                "--nodes: {node} given, expected https:// or no scheme, for --tls-ca is given too"
+            )));
         }
         let mut tls =
             ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem("--tls-ca", ca)?));
@@ -117,6 +118,14 @@ impl Args {
             ));
         }
         Ok(Some(tls))
+    }
+}
+
+/// An address with its scheme: https where there is TLS.
+fn secured(address: &str, options: &Options) -> String {
+    match (address.contains("://"), &options.tls) {
+        (false, Some(_)) => format!("https://{}", address.trim()),
+        _ => address.to_owned(),
     }
 }
 
@@ -145,13 +154,17 @@ impl Cluster {
         self.at([address])
     }
 
+    /// The same way, for calls that may take `within` at most.
+    pub fn within(self, within: Duration) -> Cluster {
+        let within = within.min(self.within);
+        Cluster { within, ..self }
+    }
+
     /// The same way to other nodes, with or without a scheme.
     pub fn at<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> Result<Cluster, Failure> {
-        let with_scheme = |address: &str| match (address.contains("://"), &self.options.tls) {
-            (false, Some(_)) => format!("https://{address}"),
-            _ => address.to_owned(),
-        };
-        let addresses = addresses.into_iter().map(with_scheme);
+        let addresses = addresses
+            .into_iter()
+            .map(|node| secured(node, &self.options));
         let nodes = Nodes::with(addresses, self.options.clone())
             .map_err(|e| Failure::operation(e.to_string()))?;
         Ok(Cluster {
@@ -159,6 +172,12 @@ impl Cluster {
             ..self.clone()
         })
     }
+}
+
+/// An address without its scheme, as members have it.
+pub fn host_port(address: &str) -> &str {
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    address.trim_end_matches('/')
 }
 
 /// The service of operators: pools, regions, holders, leases.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::fields;
 use crate::output::Output;
-use crate::settings::{self, Overrides};
+use crate::settings::{self, Overrides, Settings};
 
 /// Look at a node's configuration without starting it.
 #[derive(Debug, clap::Args)]
@@ -35,10 +35,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// The configuration that it all comes to.
-    pub fn read(&self) -> Result<node::Config, Failure> {
+    /// The settings that it all comes to.
+    pub fn read(&self) -> Result<Settings, Failure> {
         let text = self.config.as_deref().map(fields::read).transpose()?;
-        settings::config(text.as_deref(), &self.overrides).map_err(|why| {
+        settings::read(text.as_deref(), &self.overrides).map_err(|why| {
             let file = self.config.as_deref().map(fields::shown_path);
             Failure::usage(format!("{}: {why}", file.unwrap_or("configuration")))
         })
@@ -57,7 +57,7 @@ struct Checked {
 
 pub fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let Command::Check(source) = &args.command;
-    let config = source.read()?;
+    let config = source.read()?.node;
     let checked = Checked {
         ok: true,
         node_id: config.node_id,

@@ -32,8 +32,8 @@ struct Step {
     action: Action,
     #[serde(flatten)]
     place: Place,
-    /// By name: from what to what.
-    fields: BTreeMap<&'static str, FromTo>,
+    /// Those that change; all of what is new.
+    fields: Vec<Field>,
     #[serde(skip)]
     wire: v1::Change,
 }
@@ -46,9 +46,10 @@ enum Action {
     Remove,
 }
 
-/// `None` where there is no such value: of what is new, or no ceiling.
+/// A field that changes, with `None` where there is no such value: of what is new, or no ceiling.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct FromTo {
+struct Field {
+    field: &'static str,
     from: Option<u64>,
     to: Option<u64>,
 }
@@ -77,7 +78,7 @@ impl Diff {
             .filter(|pool| !named.contains(pool.name.as_str()))
         {
             let place = Place::pool(&pool.name);
-            diff.unnamed(place, pool.held, prune, "capacity")?;
+            diff.unnamed(place, pool.held, prune, "capacity and nominals")?;
         }
         if diff.changes.len() > MAX_CHANGES {
             return Err(Failure::usage(format!(
@@ -121,7 +122,7 @@ impl Diff {
         {
             left += region.nominal;
             let place = Place::region(&to.name, &region.name);
-            self.unnamed(place, region.held, prune, "ceiling")?;
+            self.unnamed(place, region.held, prune, "nominal and ceiling")?;
         }
         let nominals = left + to.regions.iter().map(|region| region.nominal).sum::<u64>();
         if !prune && nominals > to.capacity {
@@ -136,12 +137,15 @@ impl Diff {
     }
 
     fn step(&mut self, place: Place, from: Option<Values>, to: Values, wire: v1::Change) {
-        let fields: BTreeMap<_, _> = to
+        let fields: Vec<Field> = to
             .into_iter()
             .enumerate()
-            .map(|(i, (name, to))| (name, from.and_then(|from| from[i].1), to))
-            .filter(|(_, was, to)| from.is_none() || was != to)
-            .map(|(name, from, to)| (name, FromTo { from, to }))
+            .map(|(i, (field, to))| Field {
+                field,
+                from: from.and_then(|from| from[i].1),
+                to,
+            })
+            .filter(|field| field.from != field.to)
             .collect();
         let action = match (from, fields.is_empty()) {
             (None, _) => Action::Add,
@@ -187,7 +191,7 @@ impl Diff {
         self.changes.push(Step {
             action: Action::Remove,
             place,
-            fields: BTreeMap::new(),
+            fields: Vec::new(),
             wire: v1::Change {
                 change: Some(change),
             },
@@ -227,9 +231,9 @@ impl Step {
             Action::Remove => '-',
         };
         let shown = |value: Option<u64>| value.map_or("none".into(), thousands);
-        let field = |(name, value): (&&str, &FromTo)| match self.action {
-            Action::Change => format!("{name} {} -> {}", shown(value.from), shown(value.to)),
-            _ => format!("{name} {}", shown(value.to)),
+        let field = |f: &Field| match self.action {
+            Action::Change => format!("{} {} -> {}", f.field, shown(f.from), shown(f.to)),
+            _ => format!("{} {}", f.field, shown(f.to)),
         };
         let fields: Vec<_> = self.fields.iter().map(field).collect();
         let colon = if fields.is_empty() { "" } else { ": " };

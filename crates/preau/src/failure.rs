@@ -101,7 +101,10 @@ impl From<Status> for Failure {
             (_, None) => (Kind::Operation, ""),
         };
         let said = said(&status);
+        // A message that names a command to run needs no other advice.
+        let action = if said.contains("preau ") { "" } else { action };
         let message = match (&reason, action) {
+            (Some(reason), "") => format!("{said} [{reason}]"),
             (Some(reason), action) => format!("{said} [{reason}]\n{action}"),
             (None, "") => said,
             (None, action) => format!("{said}\n{action}"),

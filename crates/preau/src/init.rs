@@ -3,7 +3,7 @@
 use api::v1;
 use serde::Serialize;
 
-use crate::cluster::{self, cluster as service};
+use crate::cluster::{self, cluster as service, host_port};
 use crate::failure::Failure;
 use crate::member::Member;
 use crate::output::Output;
@@ -36,12 +36,9 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
         let mut members = Vec::new();
         for address in cluster.addresses() {
             let status = cluster.only(&address)?.status().await?;
-            let host_port = address
-                .split_once("://")
-                .map_or(address.as_str(), |(_, rest)| rest);
             members.push(Member {
                 node_id: status.node_id,
-                address: host_port.trim_end_matches('/').to_owned(),
+                address: host_port(&address).to_owned(),
             });
         }
         members

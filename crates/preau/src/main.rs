@@ -22,6 +22,7 @@ mod output;
 mod plan;
 mod pool;
 mod region;
+mod serve;
 mod settings;
 mod status;
 mod view;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Dev(args) => block_on(dev::run(args, cli.output)),
+        Command::Serve(args) => serve::run(args),
         Command::Config(args) => config::run(args, cli.output),
         Command::Init(args) => block_on(init::run(args, cli.output)),
         Command::Member(args) => block_on(member::run(args, cli.output)),

@@ -87,8 +87,8 @@ struct Show {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  preau pool set ent --capacity 0    # and once it has drained:
-  preau pool remove ent")]
+  preau pool set old --capacity 0    # no region may have a nominal; once it has drained:
+  preau pool remove old")]
 struct Remove {
     /// The pool's name.
     name: String,

@@ -11,6 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use node::{Config, Tls};
 use toml::de::DeValue;
+use tracing_subscriber::EnvFilter;
 
 use crate::fields::Fields;
 
@@ -74,6 +75,8 @@ settings! {
     "limits.hold_leases" Number "Leases of one Hold stream whose targets are watched [default: 100000]";
     "limits.notice_ms" Number "Shortest time between two looks at a stream's targets [default: 100]";
     "limits.drain_ms" Number "How long a node that is told to stop lets requests go on [default: 5000]";
+    "log.filter" Text "What to log, such as warn or info,node=debug [default: info,openraft=warn]";
+    "log.format" Text "How to log: text or json [default: text]";
 }
 
 impl Setting {
@@ -139,17 +142,39 @@ impl FromArgMatches for Overrides {
     }
 }
 
-/// The configuration that the text of a file, if any, and the overrides come to.
+/// What a node runs by.
+#[derive(Debug)]
+pub struct Settings {
+    pub node: Config,
+    pub log: Log,
+}
+
+/// What is logged, and how.
+#[derive(Debug)]
+pub struct Log {
+    /// As `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// How a node logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The settings that the text of a file, if any, and the overrides come to.
 ///
 /// # Errors
 /// The first value that can't be: its key, where it is from, what was given and what was expected.
-pub fn config(file: Option<&str>, overrides: &Overrides) -> Result<Config, String> {
+pub fn read(file: Option<&str>, overrides: &Overrides) -> Result<Settings, String> {
     let mut given = match file {
         Some(text) => from_file(text)?,
         None => BTreeMap::new(),
     };
     given.extend(overrides.0.clone());
-    let mut values = Values(given);
+    let values = Values(given);
 
     let node_id = values
         .number("node_id")?
@@ -160,7 +185,7 @@ pub fn config(file: Option<&str>, overrides: &Overrides) -> Result<Config, Strin
     let listen = values.parsed("listen", "IP:port, such as 127.0.0.1:4501")?;
     let mut config = Config::new(node_id, data_dir, listen.unwrap_or(DEFAULT_LISTEN));
     config.advertise = values.text("advertise");
-    config.tls = tls(&mut values)?;
+    config.tls = tls(&values)?;
     let (raft, limits) = (&mut config.raft, &mut config.limits);
     for (key, field) in [
         ("raft.heartbeat_ms", &mut raft.heartbeat_ms),
@@ -190,18 +215,44 @@ pub fn config(file: Option<&str>, overrides: &Overrides) -> Result<Config, Strin
     config
         .validate()
         .map_err(|e| values.place(&e.field, &e.to_string()))?;
-    Ok(config)
+    Ok(Settings {
+        node: config,
+        log: log(&values)?,
+    })
+}
+
+fn log(values: &Values) -> Result<Log, String> {
+    let refuse = |key: &str, given: &str, expected: &str| {
+        let why = format!("{key}: {given:?} given, expected {expected}");
+        Err(values.place(key, &why))
+    };
+    let filter = values
+        .text("log.filter")
+        .unwrap_or("info,openraft=warn".into());
+    if EnvFilter::try_new(&filter).is_err() {
+        return refuse(
+            "log.filter",
+            &filter,
+            "a filter such as warn or info,node=debug",
+        );
+    }
+    let format = match values.text("log.format").as_deref() {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some(other) => return refuse("log.format", other, "text or json"),
+    };
+    Ok(Log { filter, format })
 }
 
 /// Settings that are there, to be read by key.
 struct Values(BTreeMap<&'static str, Given>);
 
 impl Values {
-    fn text(&mut self, key: &str) -> Option<String> {
+    fn text(&self, key: &str) -> Option<String> {
         self.0.get(key).map(|given| given.value.clone())
     }
 
-    fn number(&mut self, key: &str) -> Result<Option<u64>, String> {
+    fn number(&self, key: &str) -> Result<Option<u64>, String> {
         self.parsed(key, Kind::Number.expected())
     }
 
@@ -227,7 +278,7 @@ impl Values {
     }
 }
 
-fn tls(values: &mut Values) -> Result<Option<Tls>, String> {
+fn tls(values: &Values) -> Result<Option<Tls>, String> {
     let files = ["tls.ca", "tls.cert", "tls.key"];
     let require = values
         .parsed("tls.require_client_certificates", Kind::Bool.expected())?
@@ -326,10 +377,14 @@ mod tests {
         for setting in SETTINGS {
             // What is wrong for the key is refused under its name, so the key is read.
             let bad = match setting.kind {
-                Kind::Text if setting.key != "listen" && setting.key != "advertise" => "",
-                _ => "none such",
+                Kind::Text
+                    if ["data_dir", "tls.ca", "tls.cert", "tls.key"].contains(&setting.key) =>
+                {
+                    ""
+                }
+                _ => "none=such=",
             };
-            let why = config(Some(FILE), &overrides(setting.key, bad)).unwrap_err();
+            let why = read(Some(FILE), &overrides(setting.key, bad)).unwrap_err();
             let tls = setting.key.starts_with("tls.") && why.starts_with("tls.");
             assert!(
                 why.starts_with(setting.key) || tls,
@@ -337,7 +392,7 @@ mod tests {
                 setting.key
             );
         }
-        let why = config(Some("nod_id = 1"), &Overrides::default()).unwrap_err();
+        let why = read(Some("nod_id = 1"), &Overrides::default()).unwrap_err();
         assert!(why.starts_with("line 1: nod_id: unknown key; expected one of node_id, data_dir,"));
     }
 
@@ -347,7 +402,8 @@ mod tests {
             let setting = SETTINGS.iter().find(|setting| setting.key == key);
             setting.unwrap().help.to_owned()
         };
-        let config = config(Some("node_id = 1\ndata_dir = \"d\""), &Overrides::default()).unwrap();
+        let file = "node_id = 1\ndata_dir = \"d\"";
+        let config = read(Some(file), &Overrides::default()).unwrap().node;
         let raft = &config.raft;
         for (key, value) in [
             ("raft.heartbeat_ms", raft.heartbeat_ms),
@@ -373,9 +429,9 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_file_and_the_file_a_default() {
-        let read = |overrides: &Overrides| config(Some(FILE), overrides).unwrap().raft;
-        assert_eq!(read(&Overrides::default()).heartbeat_ms, 100);
-        assert_eq!(read(&overrides("raft.heartbeat_ms", "50")).heartbeat_ms, 50);
-        assert_eq!(read(&Overrides::default()).election_min_ms, 1_000);
+        let raft = |overrides: &Overrides| read(Some(FILE), overrides).unwrap().node.raft;
+        assert_eq!(raft(&Overrides::default()).heartbeat_ms, 100);
+        assert_eq!(raft(&overrides("raft.heartbeat_ms", "50")).heartbeat_ms, 50);
+        assert_eq!(raft(&Overrides::default()).election_min_ms, 1_000);
     }
 }

@@ -1,15 +1,19 @@
 //! `preau status`: how every node and the budget stand.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use api::v1;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, host_port};
 use crate::failure::Failure;
 use crate::output::{Output, bytes, table, thousands};
 use crate::view::{Budget, pools_table, regions_table};
+
+/// A node that has not answered after this long counts as unreachable.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Show how every node and the budget stand: who leads, terms, lag, disk, slots by region.
 ///
@@ -122,7 +126,7 @@ async fn gather(cluster: &Cluster) -> Result<Status, Failure> {
 
 /// Whether an address with a scheme is that of a member, which has none.
 fn is(address: &str, member: &str) -> bool {
-    address.split_once("://").map_or(address, |(_, rest)| rest) == member
+    host_port(address) == member
 }
 
 /// Nodes that answered, by id, with their address.
@@ -132,7 +136,7 @@ type Told = BTreeMap<u64, (String, v1::StatusResponse)>;
 async fn ask(cluster: &Cluster, addresses: Vec<String>) -> Result<(Told, Vec<String>), Failure> {
     let mut asked = JoinSet::new();
     for address in addresses {
-        let node = cluster.only(&address)?;
+        let node = cluster.only(&address)?.within(ANSWER_WITHIN);
         asked.spawn(async move { (address, node.status().await) });
     }
     let (mut told, mut silent) = (Told::new(), Vec::new());
@@ -151,7 +155,7 @@ impl Node {
     fn told(address: String, status: &v1::StatusResponse, committed: u64) -> Self {
         Self {
             node_id: Some(status.node_id),
-            address,
+            address: host_port(&address).to_owned(),
             reachable: true,
             role: match status.role() {
                 v1::NodeRole::Leader => "leader",
@@ -176,7 +180,7 @@ impl Node {
 
     fn silent(node_id: Option<u64>, address: String) -> Self {
         Self {
-            address,
+            address: host_port(&address).to_owned(),
             reachable: false,
             role: "unreachable",
             ..Self::told(String::new(), &v1::StatusResponse::default(), 0)

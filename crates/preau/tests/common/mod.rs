@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod cluster;
+
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
