@@ -358,6 +358,9 @@ fn raft_config(config: &RaftConfig) -> Result<Arc<openraft::Config>, StartError>
         max_in_snapshot_log_to_keep: u64::MAX,
         // A removed leader hands over at once; without a successor it would leave a gap.
         removed_leader_step_down: StepDownPolicy::After(0),
+        // Entries go to followers before they are on this node's disk. A leader that went on in its old term
+        // after a crash could give the index of an entry that it lost to another, under the same id.
+        enable_leader_restore: Some(false),
         // A learner whose directory was emptied begins anew. A voter in that case refuses by itself.
         allow_log_reversion: Some(true),
         ..openraft::Config::default()

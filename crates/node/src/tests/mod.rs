@@ -3,6 +3,7 @@
 mod cluster;
 mod log;
 mod members;
+mod refusals;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,8 +15,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::core::Core;
@@ -43,9 +44,12 @@ impl Member {
         let server = tokio::spawn(async move {
             let served = Server::builder()
                 .add_service(service)
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-                    let _ = stopped.await;
-                });
+                .serve_with_incoming_shutdown(
+                    TcpIncoming::from(listener).with_nodelay(Some(true)),
+                    async move {
+                        let _ = stopped.await;
+                    },
+                );
             served.await.unwrap();
         });
         Self {
