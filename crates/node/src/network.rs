@@ -142,7 +142,7 @@ impl Peers {
 
     /// What this node is to `target`: as the members stand.
     fn role(&self, target: u64) -> Role {
-        let voter = self.shared.metrics.get().is_some_and(|metrics| {
+        let voter = self.shared.metrics.get().is_none_or(|metrics| {
             let members = &metrics.borrow_watched().membership_config;
             members.voter_ids().any(|id| id == target)
         });

@@ -20,7 +20,6 @@ async fn three_members_agree_and_survive_their_leader() {
     let start = Instant::now();
     assert!(granted(&cluster.propose(take("h0", 2)).await));
     let gap = start.elapsed();
-    println!("leader change: {gap:?}");
     assert!(gap < Duration::from_secs(15), "{gap:?}");
     let second = cluster.leader().await;
     assert_ne!(second, first);

@@ -197,3 +197,26 @@ async fn an_entry_that_is_no_batch_stops_the_member() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_store_ends_says_so() {
+    let cluster = Cluster::founded(1, |_| ()).await;
+    assert!(cluster.propose(budget()).await.is_ok());
+    let core = cluster.core(1);
+    core.inner.store.close();
+    let answer = core.propose(take("h", 1)).await;
+    let lost = matches!(
+        answer,
+        Err(ProposeError::Unknown(_) | ProposeError::Stopped(_))
+    );
+    assert!(lost, "{answer:?}");
+    let mut stopped = core.stopped();
+    let why = stopped
+        .wait_for(Option::is_some)
+        .await
+        .unwrap()
+        .clone()
+        .unwrap();
+    assert!(why.contains("the store is closed"), "{why}");
+    assert!(why.contains("start the node again"), "{why}");
+}
