@@ -80,7 +80,14 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let reason = client::reason(&status);
         let row = TABLE.iter().find(|row| Some(row.name) == reason.as_deref());
-        let (kind, action) = match (status.code(), row) {
+        // A connection that broke under the call: the status is made here, with its cause.
+        let broken = row.is_none() && std::error::Error::source(&status).is_some();
+        let code = if broken {
+            Code::Unavailable
+        } else {
+            status.code()
+        };
+        let (kind, action) = match (code, row) {
             // A node was reached and has said what it is.
             (_, Some(row)) if matches!(row.reason, Reason::NoCluster | Reason::OutcomeUnknown) => {
                 (Kind::Operation, row.action)
@@ -88,8 +95,8 @@ impl From<Status> for Failure {
             (Code::Unavailable | Code::DeadlineExceeded, row) => (
                 Kind::Unreachable,
                 row.map_or(
-                    "No node answered in time: check that a majority of the nodes run, and that \
-                     --nodes or PREAU_NODES has their addresses.",
+                    "No node answered in time: check that a majority of the nodes run, that --nodes or \
+                     PREAU_NODES has their addresses, and that --tls-ca is given where they use TLS.",
                     |row| row.action,
                 ),
             ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossterm::cursor::MoveTo;
 use crossterm::queue;
 use crossterm::style::Print;
-use crossterm::terminal::{self, Clear, ClearType};
+use crossterm::terminal::{self, Clear, ClearType, DisableLineWrap, EnableLineWrap};
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
@@ -116,7 +116,7 @@ pub fn draw(text: &str) -> Result<(), Failure> {
     let rows = terminal::size().map_or(usize::MAX, |(_, rows)| rows.into());
     let mut out = std::io::stdout().lock();
     let drawn = || -> std::io::Result<()> {
-        queue!(out, MoveTo(0, 0))?;
+        queue!(out, MoveTo(0, 0), DisableLineWrap)?;
         let mut lines = text.lines().take(rows.saturating_sub(1));
         lines.try_for_each(|line| {
             queue!(
@@ -126,7 +126,7 @@ pub fn draw(text: &str) -> Result<(), Failure> {
                 Print("\r\n")
             )
         })?;
-        queue!(out, Clear(ClearType::FromCursorDown))?;
+        queue!(out, Clear(ClearType::FromCursorDown), EnableLineWrap)?;
         out.flush()
     }();
     drawn.map_err(|e| Failure::stdout(&e))

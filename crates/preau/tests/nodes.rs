@@ -1,5 +1,7 @@
 //! Nodes as processes: `serve`, `init`, `member`, `leader`, `status`.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::cluster::{Cluster, Node, eventually};
@@ -84,7 +86,7 @@ fn members_come_and_go_and_leadership_moves() {
         assert_eq!(node["reachable"], node["node_id"] != id, "{node}");
     }
     cluster.run(&["pool", "set", "ent", "--capacity", "5"]).ok();
-    cluster.nodes[away].again(&[]);
+    cluster.nodes[away].again();
     eventually("it has caught up", || {
         let read = cluster.nodes[away].run(&["pool", "list", "--stale"]);
         read.code == 0 && read.out.contains("ent")
@@ -101,7 +103,7 @@ fn a_node_stops_in_good_order_and_keeps_its_data() {
         let (code, err) = cluster.nodes[0].wait();
         assert_eq!(code, 0, "{err}");
         assert!(!err.contains("panicked"), "{err}");
-        cluster.nodes[0].again(&[]);
+        cluster.nodes[0].again();
         cluster.leader();
         assert_eq!(cluster.terms(), terms);
     }
@@ -170,4 +172,83 @@ fn serve_refuses_what_it_is_told_wrong() {
     let err = serve(&tls).failed(2);
     assert!(err.contains("/ca.pem"), "{err}");
     assert!(!data.exists(), "nothing was made");
+}
+
+#[test]
+fn without_a_majority_status_works_and_a_second_signal_ends_a_node() {
+    let mut cluster = Cluster::of(3);
+    cluster.run(&["pool", "set", "ent", "--capacity", "5"]).ok();
+    let leader = cluster.leader();
+    for node in cluster.nodes.iter_mut().filter(|node| node.id != leader) {
+        node.signal(Signal::KILL);
+        node.wait();
+    }
+    let at = cluster.nodes.iter().position(|node| node.id == leader);
+    let node = &mut cluster.nodes[at.unwrap()];
+    // It waits for another to lead, which none can: time enough for a second signal.
+    node.signal(Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    node.signal(Signal::TERM);
+    let (code, err) = node.wait();
+    assert_eq!(code, 1, "{err}");
+    let said = format!("error: node {leader} ended at once, by a second SIGTERM");
+    assert!(err.contains(&said), "{err}");
+
+    node.again();
+    let brief = ["--timeout-ms", "1000", "--output", "json"];
+    let status = node.run(&[&["status"][..], &brief].concat()).json();
+    assert_eq!(status["stale"], true);
+    assert_eq!(status["budget"]["pools"][0]["capacity"], 5);
+    let set = ["pool", "set", "ent", "--capacity", "6"];
+    node.run(&[&set[..], &brief].concat()).failed(3);
+}
+
+#[test]
+fn with_tls_every_connection_has_a_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let [ca, cert, key] = certificates(dir.path());
+    let tls = ["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key];
+    let node_flags = [&tls[..], &["--tls-require-client-certificates", "true"]].concat();
+    let mut node = Node::new(1, dir.path());
+    node.start_with(&node_flags);
+    let run = |args: &[&str], tls: &[&str]| {
+        let at = ["--nodes", &node.address, "--timeout-ms", "2000"];
+        preau(&[args, tls, &at].concat())
+    };
+    eventually("the node answers", || run(&["status"], &tls).code == 0);
+    let member = format!("1={}", node.address);
+    run(&["init", "--member", &member], &tls).ok();
+    eventually("it leads", || {
+        run(&["pool", "set", "ent", "--capacity", "5"], &tls).code == 0
+    });
+    let listed = run(&["pool", "list", "--output", "json"], &tls).json();
+    assert_eq!(listed["pools"][0]["name"], "ent");
+
+    run(&["pool", "list"], &[]).failed(3);
+    let err = run(&["pool", "list"], &["--tls-ca", &ca]).failed(3);
+    assert!(err.contains("CertificateRequired"), "{err}");
+    let err = run(&["pool", "list"], &["--tls-ca", &ca, "--tls-cert", &cert]).err;
+    assert!(err.contains("--tls-key"), "{err}");
+}
+
+/// An authority, and a certificate for 127.0.0.1 that it has signed, with its key: paths of PEM files.
+fn certificates(dir: &std::path::Path) -> [String; 3] {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let issuer = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    [
+        ("ca.pem", issuer.pem()),
+        ("cert.pem", cert.pem()),
+        ("key.pem", key.serialize_pem()),
+    ]
+    .map(|(name, pem)| {
+        let path = dir.join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    })
 }

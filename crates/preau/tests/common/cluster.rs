@@ -23,24 +23,36 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(id: u64, dir: &Path) -> Self {
+    /// A node that is not started yet.
+    pub fn new(id: u64, dir: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let mut node = Self {
+        Self {
             id,
             address: format!("127.0.0.1:{port}"),
             dir: dir.join(format!("node-{id}")),
             process: None,
-        };
-        node.again(&[]);
+        }
+    }
+
+    /// A node that answers.
+    pub fn start(id: u64, dir: &Path) -> Self {
+        let mut node = Self::new(id, dir);
+        node.again();
         node
     }
 
     /// Starts the process, and waits until it answers.
-    pub fn again(&mut self, flags: &[&str]) {
+    pub fn again(&mut self) {
+        self.start_with(&[]);
+        eventually("the node answers", || self.run(&["status"]).code == 0);
+    }
+
+    /// Starts the process.
+    pub fn start_with(&mut self, flags: &[&str]) {
         let process = command()
             .args([
                 "serve",
@@ -59,7 +71,6 @@ impl Node {
             .spawn()
             .unwrap();
         self.process = Some(process);
-        eventually("the node answers", || self.run(&["status"]).code == 0);
     }
 
     fn log(&self) -> PathBuf {
