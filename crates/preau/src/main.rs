@@ -24,6 +24,7 @@ mod pool;
 mod region;
 mod serve;
 mod settings;
+mod signals;
 mod status;
 mod view;
 mod watch;

@@ -3,12 +3,12 @@
 use std::io::IsTerminal as _;
 
 use node::{Node, StartError};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Source;
 use crate::failure::Failure;
 use crate::settings::{Log, LogFormat};
+use crate::signals::Signals;
 
 /// Run one node of a cluster, until SIGTERM or SIGINT.
 ///
@@ -60,31 +60,6 @@ async fn serve(config: node::Config) -> Result<(), Failure> {
         }
         name = signals.next() => {
             Err(Failure::operation(format!("node {node_id} ended at once, by a second {name}")))
-        }
-    }
-}
-
-/// The signals that end a node.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|e| Failure::operation(format!("can't listen for signals: {e}")))
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

@@ -21,8 +21,9 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::local::children::Children;
 use crate::local::leader::Leaders;
-use crate::local::{Home, Ports, interrupted};
+use crate::local::{Home, Ports};
 use crate::output::{Output, table, thousands};
+use crate::signals::Signals;
 
 use calls::Way;
 use holder::{End, Holder, Run};
@@ -110,6 +111,14 @@ struct Lease {
     seed: u64,
 }
 
+/// A cluster that is ready for the load.
+struct Ready {
+    own: Option<Children>,
+    addresses: Vec<String>,
+    nodes: Nodes,
+    leaders: Leaders,
+}
+
 /// What a run came to.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -142,24 +151,16 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
 impl Lease {
     async fn run(&self) -> Result<Report, Failure> {
         let record = self.record.as_deref().map(Record::create).transpose()?;
-        let own = if self.nodes.is_empty() {
-            let home = Home::new(self.data.as_deref(), Ports::Free)?;
-            Some(Children::start(home, &self.serve_flags()).await?)
-        } else {
-            None
+        let mut signals = Signals::new()?;
+        let Ready {
+            own,
+            addresses,
+            nodes,
+            mut leaders,
+        } = tokio::select! {
+            ready = self.prepare() => ready?,
+            name = signals.next() => return Err(Failure::operation(format!("ended by {name}"))),
         };
-        let mut addresses = own
-            .as_ref()
-            .map_or_else(|| self.nodes.clone(), Children::addresses);
-        let mut leaders = Leaders::new(&addresses)?;
-        leaders.wait(PREPARE_WITHIN).await?;
-        // The leader first: a follower would only forward to it.
-        if let Some(leader) = leaders.seen() {
-            addresses.sort_by_key(|address| *address != leader.address);
-        }
-        let nodes = Nodes::new(&addresses).map_err(|e| Failure::usage(format!("--nodes: {e}")))?;
-        self.prepare(&nodes).await?;
-
         let connections = self.connections();
         let run = Arc::new(Run {
             pool: POOL.into(),
@@ -175,7 +176,9 @@ impl Lease {
         for holder in self.holders(&addresses, connections, &run)? {
             holders.spawn(holder.work());
         }
-        let ends = self.watch(&run, &mut leaders, holders).await?;
+        let ends = self
+            .watch(&run, &mut leaders, holders, &mut signals)
+            .await?;
         let figures = run.stats.figures()?;
         leaders.look().await;
         if let Some(record) = &run.record {
@@ -225,8 +228,35 @@ impl Lease {
         REGIONS.min(self.holders.into())
     }
 
+    /// Starts a cluster where none is given, and makes the pool.
+    async fn prepare(&self) -> Result<Ready, Failure> {
+        let own = if self.nodes.is_empty() {
+            let home = Home::new(self.data.as_deref(), Ports::Free)?;
+            Some(Children::start(home, &self.serve_flags()).await?)
+        } else {
+            None
+        };
+        let mut addresses = own
+            .as_ref()
+            .map_or_else(|| self.nodes.clone(), Children::addresses);
+        let mut leaders = Leaders::new(&addresses)?;
+        leaders.wait(PREPARE_WITHIN).await?;
+        // The leader first: a follower would only forward to it.
+        if let Some(leader) = leaders.seen() {
+            addresses.sort_by_key(|address| *address != leader.address);
+        }
+        let nodes = Nodes::new(&addresses).map_err(|e| Failure::usage(format!("--nodes: {e}")))?;
+        self.make_pool(&nodes).await?;
+        Ok(Ready {
+            own,
+            addresses,
+            nodes,
+            leaders,
+        })
+    }
+
     /// Makes the pool and its regions: half of the capacity is guaranteed, in equal parts.
-    async fn prepare(&self, nodes: &Nodes) -> Result<(), Failure> {
+    async fn make_pool(&self, nodes: &Nodes) -> Result<(), Failure> {
         let capacity = self.slots * u64::from(self.holders);
         let pool = Change::SetPool(v1::SetPool {
             name: POOL.into(),
@@ -280,6 +310,7 @@ impl Lease {
         run: &Run,
         leaders: &mut Leaders,
         mut holders: JoinSet<End>,
+        signals: &mut Signals,
     ) -> Result<Vec<End>, Failure> {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         let mut progress = Progress::default();
@@ -297,9 +328,11 @@ impl Lease {
                     leaders.look().await;
                     progress.show(run, leaders);
                 }
-                () = interrupted() => {
+                name = signals.next() => {
                     if run.stop.swap(true, Ordering::Relaxed) {
-                        return Err(Failure::operation("interrupted: leases are left to run out"));
+                        return Err(Failure::operation(format!(
+                            "ended at once, by a second {name}: leases are left to run out"
+                        )));
                     }
                 }
             }

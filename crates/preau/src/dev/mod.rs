@@ -18,8 +18,9 @@ use crate::cluster;
 use crate::failure::Failure;
 use crate::local::embedded::Embedded;
 use crate::local::leader::Leaders;
-use crate::local::{FIRST_PORT, Home, Ports, interrupted};
+use crate::local::{FIRST_PORT, Home, Ports};
 use crate::output::{Output, print_line};
+use crate::signals::Signals;
 
 use front_end::{Books, FrontEnd};
 use morning::{Assumed, Pupils};
@@ -93,9 +94,15 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
         true => None,
         false => Some(Load::new(args, scale, &budget)?),
     };
-    let cluster = Embedded::start(Home::new(args.data.as_deref(), ports)?).await?;
+    let mut signals = Signals::new()?;
+    let home = Home::new(args.data.as_deref(), ports)?;
+    let cluster = tokio::select! {
+        cluster = Embedded::start(home) => cluster?,
+        name = signals.next() => return Err(Failure::operation(format!("ended by {name}"))),
+    };
+    let end = args.end(&mut signals);
     let outcome = tokio::select! {
-        outcome = work(args, load, budget, &cluster, output) => outcome,
+        outcome = work(load, budget, &cluster, output, end) => outcome,
         stopped = cluster.stopped() => Err(stopped),
     };
     cluster.shutdown().await;
@@ -112,33 +119,37 @@ impl Args {
     }
 
     /// Resolves when the run is to end.
-    async fn end(&self) {
-        match self.seconds {
-            Some(seconds) => tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(seconds.into())) => {}
-                () = interrupted() => {}
-            },
-            None => interrupted().await,
+    async fn end(&self, signals: &mut Signals) {
+        let over = async {
+            match self.seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => {}
+            _ = signals.next() => {}
         }
     }
 }
 
+/// Loads the budget, and lets the load run until `end`.
 async fn work(
-    args: &Args,
     load: Option<Load>,
     budget: Budget,
     cluster: &Embedded,
     output: Output,
+    end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let addresses = cluster.addresses();
     let nodes = Nodes::new(&addresses).map_err(|e| Failure::operation(e.to_string()))?;
     configure(&nodes, budget.changes()).await?;
     match load {
-        Some(load) => load.run(args, addresses, nodes, output).await,
+        Some(load) => load.run(addresses, nodes, output, end).await,
         None => {
             print_line(&format!("export PREAU_NODES={}", addresses.join(",")))?;
             eprintln!("the cluster is ready, and idle; Ctrl-C ends it");
-            args.end().await;
+            end.await;
             Ok(())
         }
     }
@@ -210,13 +221,13 @@ impl Load {
         })
     }
 
-    /// Runs until it is time to end, and says what came of it.
+    /// Runs until `end`, and says what came of it.
     async fn run(
         mut self,
-        args: &Args,
         addresses: Vec<String>,
         nodes: Nodes,
         output: Output,
+        end: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let mut front_ends = self.open(&nodes).await?;
         let mut looks = Looks::start(&addresses, nodes, self.summary.pool.clone())?;
@@ -229,13 +240,12 @@ impl Load {
         let mut draw = tokio::time::interval_at((Instant::now() + DRAW_EVERY).into(), DRAW_EVERY);
         let started = Instant::now();
         let mut drawn = started;
-        let end = args.end();
         tokio::pin!(end);
         loop {
             tokio::select! {
                 () = &mut end => break,
                 _ = tick.tick() => {
-                    let now_s = started.elapsed().as_secs_f64() * args.speed as f64;
+                    let now_s = started.elapsed().as_secs_f64() * self.summary.speed as f64;
                     for front_end in &mut front_ends {
                         front_end.step(now_s, &mut books);
                     }

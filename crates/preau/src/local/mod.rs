@@ -11,7 +11,6 @@ use std::time::Duration;
 use api::v1;
 use client::Nodes;
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster;
 use crate::failure::Failure;
@@ -196,21 +195,6 @@ fn free() -> Result<[SocketAddr; NODES], Failure> {
         *address = listener.local_addr().map_err(no_port)?;
     }
     Ok(addresses)
-}
-
-/// Waits until somebody asks this process to end, by Ctrl-C or SIGTERM.
-pub async fn interrupted() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut asked) => asked.recv().await,
-            // It then ends the process in the system's own way.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        Ok(()) = tokio::signal::ctrl_c() => {}
-        Some(()) = terminated => {}
-    }
 }
 
 #[cfg(test)]
