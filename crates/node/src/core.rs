@@ -8,7 +8,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Instant as _, ServerState, SnapshotPolicy, StepDownPolicy};
 use quota::{Command, Outcome, State};
 use store::{OpenError, Options, Store};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use crate::barrier::Barrier;
@@ -105,6 +105,8 @@ pub(crate) struct Inner {
     pub peers: Peers,
     /// Held while the members change, by this node's wish.
     pub changing: Mutex<()>,
+    /// Set once leadership was handed over, or could not be.
+    pub handed_over: OnceCell<()>,
     applied: Applied,
     peer: Peer,
     work: RwLock<Option<Work>>,
@@ -179,6 +181,7 @@ impl Core {
                 store,
                 peers,
                 changing: Mutex::default(),
+                handed_over: OnceCell::new(),
                 applied,
                 peer,
                 work: RwLock::new(Some(Work { proposer, barrier })),
@@ -289,9 +292,7 @@ impl Core {
         if let Some(proposing) = tasks.first_mut() {
             let _ = tokio::time::timeout(DRAIN_WITHIN, proposing).await;
         }
-        if let Err(error) = self.hand_over().await {
-            tracing::warn!(%error, "leadership was not handed over");
-        }
+        self.hand_over().await;
         if let Err(error) = inner.raft.shutdown().await {
             tracing::warn!(%error, "raft did not end well");
         }

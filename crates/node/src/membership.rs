@@ -22,6 +22,8 @@ const CAUGHT_UP: u64 = 1_000;
 const CHANGE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a new leader may take to lead.
 const LEAD_WITHIN: Duration = Duration::from_secs(4);
+/// How long a leader that stops waits for another to lead.
+const HAND_OVER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Why the members did not change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -295,15 +297,20 @@ impl Core {
         Ok(to)
     }
 
-    /// Where this node leads and another could: hands leadership over.
-    pub(crate) async fn hand_over(&self) -> Result<(), MemberError> {
-        let Ok(metrics) = self.leading() else {
-            return Ok(());
+    /// Where this node leads and another could: hands leadership over, before the node stops. It is tried
+    /// once: the others can elect a leader without this one's help.
+    pub(crate) async fn hand_over(&self) {
+        let given = async {
+            let Some(to) = self.leading().ok().as_ref().and_then(successor) else {
+                return;
+            };
+            match tokio::time::timeout(HAND_OVER_WITHIN, self.give_lead(to)).await {
+                Ok(Ok(())) => tracing::info!(to, "leadership handed over"),
+                Ok(Err(error)) => tracing::warn!(%error, "leadership was not handed over"),
+                Err(_) => tracing::warn!(to, "leadership was not handed over in time"),
+            }
         };
-        match successor(&metrics) {
-            Some(to) => self.give_lead(to).await,
-            None => Ok(()),
-        }
+        self.inner.handed_over.get_or_init(|| given).await;
     }
 
     async fn give_lead(&self, to: u64) -> Result<(), MemberError> {

@@ -14,8 +14,6 @@ use crate::server;
 use crate::services::Context;
 use crate::tls::{self, TlsError};
 
-/// How long a leader that stops waits for another to lead.
-const HAND_OVER: Duration = Duration::from_millis(1_500);
 /// How long connections have to take leave once nothing is at work on them.
 const TAKE_LEAVE: Duration = Duration::from_millis(200);
 
@@ -125,13 +123,7 @@ impl Node {
         let core = &self.context.core;
         let gate = &self.context.gate;
         // First a new leader, so that nobody waits for one while this node drains.
-        if core.leader().is_some_and(|leader| leader.is_me) {
-            match tokio::time::timeout(HAND_OVER, core.transfer(0)).await {
-                Ok(Ok(to)) => tracing::info!(to, "leadership handed over"),
-                Ok(Err(error)) => tracing::info!(%error, "leadership not handed over"),
-                Err(_) => tracing::warn!("leadership not handed over in time"),
-            }
-        }
+        core.hand_over().await;
         gate.close();
         self.health_task.end().await;
         server::set_health(&self.health, false).await;

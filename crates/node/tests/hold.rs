@@ -1,5 +1,7 @@
 //! The stream of a front-end's life.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
 mod common;
 
 use std::collections::BTreeMap;

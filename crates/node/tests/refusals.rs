@@ -1,5 +1,7 @@
 //! Bad input to every call: the code, the reason and the message, and that nothing has changed.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
 mod common;
 
 use api::v1;

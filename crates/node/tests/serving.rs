@@ -1,5 +1,7 @@
 //! Any node takes any call, health and reflection answer, and the limits hold.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
 mod common;
 
 use std::time::Duration;

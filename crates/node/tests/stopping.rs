@@ -1,5 +1,7 @@
 //! Nodes that go and come back: requests have one effect, and nothing acknowledged is lost.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! TLS: between nodes always with certificates of the cluster's authority; from others where asked for.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

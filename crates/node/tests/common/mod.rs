@@ -1,5 +1,6 @@
 //! Real nodes on loopback, each with a directory and a port of its own.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::expect_used, reason = "a test may")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
