@@ -434,4 +434,33 @@ mod tests {
             ("TOO_BUSY", 70)
         );
     }
+
+    /// A row as the book has it.
+    fn in_the_book(row: &Row) -> String {
+        let mut code = String::new();
+        for letter in format!("{:?}", row.code).chars() {
+            if letter.is_uppercase() && !code.is_empty() {
+                code.push('_');
+            }
+            code.push(letter.to_ascii_uppercase());
+        }
+        let keys: Vec<String> = row.metadata.iter().map(|key| format!("`{key}`")).collect();
+        format!(
+            "| `{code}` | `{}` | {} | {} | {} |",
+            row.name,
+            keys.join(", "),
+            row.meaning,
+            row.action
+        )
+    }
+
+    #[test]
+    fn the_book_has_the_table() {
+        const BOOK: &str = include_str!("../../../docs/src/errors.md");
+        let head = "| --- | --- | --- | --- | --- |";
+        let rows = BOOK.lines().skip_while(|line| *line != head).skip(1);
+        let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+        let expected: Vec<String> = TABLE.iter().map(in_the_book).collect();
+        assert_eq!(rows, expected);
+    }
 }

@@ -128,16 +128,13 @@ async fn nodes_know_each_other_by_their_certificates() {
     // Who calls as a node must show that it is one.
     let vote = v1::VoteRequest::default();
     let mut stranger = PeerServiceClient::new(authority.channel(&nodes[0], None));
-    let status = stranger
-        .vote(vote.clone())
-        .await
-        .expect_err("no certificate");
+    let status = stranger.vote(vote).await.expect_err("no certificate");
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::Unauthenticated, "NO_CERTIFICATE")
     );
     let mut known = PeerServiceClient::new(authority.channel(&nodes[0], Some(&authority)));
-    let status = known.vote(vote.clone()).await.expect_err("no good vote");
+    let status = known.vote(vote).await.expect_err("no good vote");
     assert_ne!(status.code(), Code::Unauthenticated, "{status:?}");
     let other = Authority::new(dir.path(), "theirs");
     let mut forged = PeerServiceClient::new(authority.channel(&nodes[0], Some(&other)));

@@ -225,7 +225,7 @@ async fn a_wiped_learner_begins_anew() {
     // Enough for a snapshot of several chunks, and enough entries for the log to be purged.
     let core = cluster.core(1).clone();
     let many = (0..30_000).map(|at| core.propose(take(&format!("holder-{at}"), 1)));
-    let many = futures_util::future::join_all(many.map(|one| async { one.await })).await;
+    let many = futures_util::future::join_all(many).await;
     assert!(many.iter().all(|one| one.as_ref().is_ok_and(granted)));
     for holder in 0..300 {
         cluster

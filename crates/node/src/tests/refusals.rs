@@ -65,7 +65,7 @@ async fn too_much_at_a_time_is_refused_at_once() {
     assert!(cluster.propose(budget()).await.is_ok());
     let core = cluster.core(1);
     let all = (0..2_000).map(|at| core.propose(take(&format!("h{at}"), 1)));
-    let answers = futures_util::future::join_all(all.map(|p| async { p.await })).await;
+    let answers = futures_util::future::join_all(all).await;
     let busy = ProposeError::Busy {
         retry_after: Duration::from_millis(50),
     };
