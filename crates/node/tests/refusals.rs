@@ -293,8 +293,8 @@ async fn of_operators() {
         (
             changes([Change::RemovePool(v1::RemovePool { name: "ent".into() })]),
             (Code::FailedPrecondition, "IN_USE"),
-            "pool \"ent\" has 10 slots out; set its capacity to 0, wait until they have drained, \
-             then remove it"
+            "pool \"ent\" has 10 slots out; set its capacity and nominals to 0, wait until they \
+             have drained, then remove it"
                 .into(),
         ),
         (
