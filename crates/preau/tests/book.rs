@@ -1,5 +1,7 @@
 //! The book says what the code does: its tables are compared with the code's.
 
+#![allow(clippy::panic, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

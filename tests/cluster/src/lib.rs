@@ -1,1 +1,0 @@
-//! Whole-system tests: real nodes as processes, real disks, real gRPC.
