@@ -276,6 +276,7 @@ impl Cluster {
         let request = v1::ListPoolsRequest {
             pool: pool.into(),
             stale: true,
+            ..Default::default()
         };
         let answer = Nodes::new([self.address(id)])
             .unwrap()
@@ -330,7 +331,12 @@ pub fn preau() -> Command {
 /// What a command printed.
 pub fn said(ran: &Output) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
-    format!("{}{} ({})", text(&ran.stdout), text(&ran.stderr), ran.status)
+    format!(
+        "{}{} ({})",
+        text(&ran.stdout),
+        text(&ran.stderr),
+        ran.status
+    )
 }
 
 /// Tries until it comes true; the error says what is still wrong.

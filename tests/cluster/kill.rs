@@ -21,8 +21,8 @@ async fn kill_the_leader_and_lose_nothing() {
     assert_ne!(next, leader);
     cluster.spawn(leader);
     let service = load.check(&cluster).await;
-    println!("leader killed: {service:?}");
-    assert!(service.gap < LONGEST_GAP, "{service:?}");
+    println!("leader killed: {service}");
+    assert!(service.gap < LONGEST_GAP, "{service}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,8 +38,8 @@ async fn kill_all_three_and_lose_nothing() {
     }
     cluster.leader().await;
     let service = load.check(&cluster).await;
-    println!("all three killed and started again: {service:?}");
-    assert!(service.gap < LONGEST_GAP, "{service:?}");
+    println!("all three killed and started again: {service}");
+    assert!(service.gap < LONGEST_GAP, "{service}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,7 @@ async fn a_leader_that_is_told_to_stop_hands_over() {
     assert!(status.success(), "{status}: {}", cluster.said(leader));
     assert_ne!(cluster.leader().await, leader);
     let service = load.check(&cluster).await;
-    println!("leader stopped with SIGTERM: {service:?}");
+    println!("leader stopped with SIGTERM: {service}");
     // Shorter than the silence after which a follower would have stood for election by itself.
-    assert!(service.gap < Duration::from_secs(1), "{service:?}");
+    assert!(service.gap < Duration::from_secs(1), "{service}");
 }

@@ -100,10 +100,12 @@ struct Granted {
     slots: u64,
 }
 
+/// Its reason and message are shown where a test fails.
 #[derive(Debug, Deserialize)]
 struct Failed {
     code: String,
-    reason: Option<String>,
+    #[serde(flatten)]
+    _why: serde_json::Value,
 }
 
 fn by_holder(lines: &[Line]) -> BTreeMap<&str, Vec<&Line>> {
@@ -198,12 +200,20 @@ fn never_over_budget(lines: &[Line]) {
 }
 
 /// How well the load was served.
-#[derive(Debug)]
 pub struct Service {
-    /// Requests that were answered.
-    pub answered: usize,
+    answered: usize,
     /// The longest time without any answer.
     pub gap: Duration,
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} requests answered, longest gap in service {:.0?}",
+            self.answered, self.gap
+        )
+    }
 }
 
 impl Service {

@@ -104,7 +104,7 @@ async fn a_fourth_node_joins_and_the_first_is_removed_under_load() {
     cluster.run_eventually(&["member", "remove", "1"]).await;
     cluster.kill(1);
     let service = load.check(&cluster).await;
-    println!("node 4 in for node 1: {service:?}");
+    println!("node 4 in for node 1: {service}");
 
     let leader = cluster.leader().await;
     let status = cluster.status(leader).await.unwrap();
