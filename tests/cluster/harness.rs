@@ -53,14 +53,16 @@ impl Cluster {
             .iter()
             .flat_map(|(id, node)| ["--member".to_owned(), format!("{id}={}", node.address)])
             .collect();
-        eventually("init", || {
-            let args: Vec<_> = std::iter::once("init")
-                .chain(members.iter().map(String::as_str))
-                .collect();
-            let ran = this.preau(&args);
-            async move { ran.status.success().then_some(()).ok_or(said(&ran)) }
-        })
-        .await;
+        for id in 1..=3 {
+            eventually("an answer", || async {
+                this.status(id).await.map(drop).ok_or("none".to_owned())
+            })
+            .await;
+        }
+        let init: Vec<_> = std::iter::once("init")
+            .chain(members.iter().map(String::as_str))
+            .collect();
+        this.run(&init);
         this.leader().await;
         this
     }

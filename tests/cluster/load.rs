@@ -210,7 +210,7 @@ impl std::fmt::Display for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} requests answered, longest gap in service {:.0?}",
+            "{} requests answered, longest gap in service {:.1?}",
             self.answered, self.gap
         )
     }
@@ -229,5 +229,79 @@ impl Service {
             answered: answers.len(),
             gap: Duration::from_micros(gap.unwrap_or(u64::MAX)),
         }
+    }
+}
+
+/// The checks see what they are there to see.
+mod tests {
+    use super::*;
+
+    /// A record of `HOLDERS` holders that each took a fair lease.
+    fn record() -> (Vec<Line>, Vec<v1::Lease>) {
+        let line = |n: u64| Line {
+            holder: format!("bench-{n}"),
+            seq: 1,
+            request: Request::Take {},
+            granted: Some(Granted {
+                lease_id: n,
+                slots: SLOTS,
+            }),
+            failed: None,
+            sent_us: n,
+            answered_us: 1_000 + n,
+        };
+        let lease = |n: u64| v1::Lease {
+            lease_id: n,
+            holder: format!("bench-{n}"),
+            seq: 1,
+            slots: SLOTS,
+            ..Default::default()
+        };
+        (
+            (0..HOLDERS).map(line).collect(),
+            (0..HOLDERS).map(lease).collect(),
+        )
+    }
+
+    #[test]
+    fn a_fair_record_passes() {
+        let (lines, leases) = record();
+        never_over_budget(&lines);
+        nothing_lost_or_doubled(&lines, &leases);
+    }
+
+    #[test]
+    #[should_panic(expected = "bench-3: lost")]
+    fn a_lost_lease_is_seen() {
+        let (lines, mut leases) = record();
+        leases.remove(3);
+        nothing_lost_or_doubled(&lines, &leases);
+    }
+
+    #[test]
+    #[should_panic(expected = "bench-5 has two leases")]
+    fn a_doubled_lease_is_seen() {
+        let (lines, mut leases) = record();
+        leases.push(v1::Lease {
+            lease_id: 99,
+            ..leases[5].clone()
+        });
+        nothing_lost_or_doubled(&lines, &leases);
+    }
+
+    #[test]
+    #[should_panic(expected = "bench-7")]
+    fn a_lost_renewal_is_seen() {
+        let (lines, mut leases) = record();
+        leases[7].slots -= 1;
+        nothing_lost_or_doubled(&lines, &leases);
+    }
+
+    #[test]
+    #[should_panic(expected = "3201 slots of 3200")]
+    fn a_slot_too_many_is_seen() {
+        let (mut lines, _) = record();
+        lines[2].granted.as_mut().unwrap().slots += 1;
+        never_over_budget(&lines);
     }
 }
