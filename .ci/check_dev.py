@@ -10,19 +10,24 @@ import sys
 def main(path):
     with open(path, encoding="utf-8") as file:
         summary = json.load(file)
-    totals, regions = summary["totals"], summary["regions"]
+    regions = summary.pop("regions")
+    total = summary.get
     checks = {
-        "the 18 régions are there": len(regions) == 18,
-        "users were admitted": totals["admitted"] > 0,
-        "slots are held": totals["held"] > 0,
-        "the budget was never passed": totals["over_budget"] == 0,
-        "what is held fits the capacity": totals["held"] <= totals["capacity"],
-        "the regions' slots add up": sum(region["held"] for region in regions) == totals["held"],
-        "every region admitted someone": all(region["admitted"] > 0 for region in regions),
+        "three nodes": len(total("nodes")) == 3,
+        "the 18 régions": len(regions) == 18,
+        "users came and were admitted": total("arrived") > 0 and total("admitted") > 0,
+        "in every region that they came to": all(r["admitted"] > 0 for r in regions if r["arrived"] > 0),
+        "the sessions never passed the budget": total("over_budget") == 0,
+        "nor the slots": 0 < total("held") <= total("peak_held") <= total("capacity"),
+        "most of the budget was used": total("peak_in_use") > 0.9 * total("capacity"),
+        "while users waited": total("peak_waiting") > 0,
+        "idle slots were lent": total("peak_borrowed") > 0,
+        "the regions' slots add up": sum(r["held"] for r in regions) == total("held"),
+        "no region is above its ceiling": all(r["peak_held"] <= r["capacity"] for r in regions),
     }
     for check, holds in checks.items():
         print(f"{'ok  ' if holds else 'FAIL'}  {check}")
-    print("totals:", json.dumps(totals))
+    print(json.dumps(summary))
     return 0 if all(checks.values()) else 1
 
 
