@@ -3,9 +3,9 @@
 mod calls;
 mod holder;
 mod record;
+mod report;
 mod stats;
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use api::v1;
 use api::v1::change::Change;
 use client::{Nodes, Options};
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::cluster;
@@ -22,13 +21,14 @@ use crate::failure::Failure;
 use crate::local::children::Children;
 use crate::local::leader::Leaders;
 use crate::local::{Home, Ports};
-use crate::output::{Output, table, thousands};
+use crate::output::Output;
 use crate::signals::Signals;
 
 use calls::Way;
 use holder::{End, Holder, Run};
 use record::Record;
-use stats::{Figures, Stats};
+use report::{Progress, Report};
+use stats::Stats;
 
 pub use stats::code_name;
 
@@ -119,32 +119,9 @@ struct Ready {
     leaders: Leaders,
 }
 
-/// What a run came to.
-#[derive(Debug, Serialize)]
-struct Report {
-    nodes: Vec<String>,
-    own_cluster: bool,
-    holders: u32,
-    connections: usize,
-    stream: bool,
-    /// As given to the own cluster; null for the node's default.
-    group_commands: Option<u32>,
-    #[serde(flatten)]
-    figures: Figures,
-    leader: u64,
-    leader_changes: u64,
-    /// Log entries that the load made.
-    entries: u64,
-    /// Leases given back at the end, left to the cluster as asked, and left because they could not be
-    /// given back.
-    returned: u64,
-    kept: u64,
-    left: u64,
-}
-
 pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
     match &args.what {
-        What::Lease(lease) => output.show(&lease.run().await?, shown),
+        What::Lease(lease) => output.show(&lease.run().await?, Report::table),
     }
 }
 
@@ -342,38 +319,6 @@ impl Lease {
     }
 }
 
-/// One line on a terminal's stderr that tells how the load goes.
-#[derive(Debug, Default)]
-struct Progress {
-    operations: u64,
-    shown: bool,
-}
-
-impl Progress {
-    fn show(&mut self, run: &Run, leaders: &Leaders) {
-        let operations = run.stats.operations();
-        let new = operations - self.operations;
-        self.operations = operations;
-        if std::io::stderr().is_terminal() {
-            self.shown = true;
-            let leader = leaders.seen().map_or(0, |leader| leader.node_id);
-            // Nobody is told where stderr can't be written.
-            let _ = write!(
-                std::io::stderr(),
-                "\r\x1b[K{:4.0} s  {:>9} operations/s  leader {leader}",
-                run.stats.now().as_secs_f64(),
-                thousands(new),
-            );
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
 async fn configure(
     nodes: &Nodes,
     changes: impl IntoIterator<Item = Change>,
@@ -419,37 +364,4 @@ fn epoch_now() -> u64 {
         .ok()
         .and_then(|time| u64::try_from(time.as_millis()).ok())
         .unwrap_or(1)
-}
-
-fn shown(report: &Report) -> String {
-    let figures = &report.figures;
-    let whole = |value: f64| thousands(value.round() as u64);
-    let errors: Vec<String> = figures
-        .errors
-        .iter()
-        .map(|(code, count)| format!("{code} {}", thousands(*count)))
-        .collect();
-    let mut table = table(&["figure", ">value"]);
-    table.add_rows([
-        ["holders", &thousands(report.holders.into())],
-        ["seconds", &format!("{:.1}", figures.seconds)],
-        ["operations/s", &whole(figures.operations_per_second)],
-        ["slots/s", &whole(figures.slots_per_second)],
-        ["p50 µs", &thousands(figures.p50_us)],
-        ["p99 µs", &thousands(figures.p99_us)],
-        ["p99.9 µs", &thousands(figures.p99_9_us)],
-        ["longest µs", &thousands(figures.max_us)],
-        ["longest gap ms", &format!("{:.1}", figures.gap_ms)],
-        ["leader changes", &thousands(report.leader_changes)],
-        ["log entries", &thousands(report.entries)],
-        [
-            "errors",
-            &if errors.is_empty() {
-                "none".into()
-            } else {
-                errors.join(", ")
-            },
-        ],
-    ]);
-    table.trim_fmt()
 }

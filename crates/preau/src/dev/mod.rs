@@ -1,6 +1,7 @@
 //! `preau dev`: a whole cluster in one process, with the morning's load on it.
 
 mod front_end;
+mod looks;
 mod morning;
 mod screen;
 mod view;
@@ -9,20 +10,18 @@ use std::time::{Duration, Instant};
 
 use api::v1;
 use client::{Holder, Nodes};
-use tokio::sync::mpsc;
-use tonic::Status;
 
 use crate::bench::code_name;
 use crate::budget::Budget;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::local::embedded::Embedded;
-use crate::local::leader::Leaders;
 use crate::local::{FIRST_PORT, Home, Ports};
 use crate::output::{Output, print_line};
 use crate::signals::Signals;
 
 use front_end::{Books, FrontEnd};
+use looks::{Look, Looks};
 use morning::{Assumed, Pupils};
 use screen::Screen;
 use view::{Region, Summary};
@@ -33,14 +32,12 @@ const FRANCE: &str = include_str!("../../../../deploy/france.toml");
 const SCALE: u64 = 1_000;
 /// The load's clock ticks this often.
 const TICK: Duration = Duration::from_millis(10);
-/// How often the pool is looked at, and the table drawn.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the table is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
 /// Front-ends report this often, for their time is short.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
-/// How long a call that prepares or looks may take.
+/// How long a call that prepares the load may take.
 const PREPARE_WITHIN: Duration = Duration::from_secs(10);
-const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Run a whole cluster here, with the load of a morning on it.
 ///
@@ -336,61 +333,6 @@ impl Load {
 /// Seconds since then, to the millisecond.
 fn seconds(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0
-}
-
-/// What one look found.
-struct Look {
-    seen: Result<v1::InspectResponse, Status>,
-    leader: u64,
-    leader_changes: u64,
-    entries: u64,
-}
-
-/// Looks at the pool and at who leads, in a task of its own: the load does not wait for it.
-struct Looks(mpsc::Receiver<Look>);
-
-impl Looks {
-    fn start(addresses: &[String], nodes: Nodes, pool: String) -> Result<Self, Failure> {
-        let mut leaders = Leaders::new(addresses)?;
-        let (looks, received) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let mut every = tokio::time::interval(LOOK_EVERY);
-            every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                every.tick().await;
-                leaders.look().await;
-                let look = Look {
-                    seen: inspect(&nodes, &pool).await,
-                    leader: leaders.seen().map_or(0, |leader| leader.node_id),
-                    leader_changes: leaders.changes(),
-                    entries: leaders.seen().map_or(0, |leader| leader.applied),
-                };
-                // Nobody looks any more: the run has ended.
-                if looks.send(look).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self(received))
-    }
-
-    async fn next(&mut self) -> Option<Look> {
-        self.0.recv().await
-    }
-}
-
-async fn inspect(nodes: &Nodes, pool: &str) -> Result<v1::InspectResponse, Status> {
-    let request = v1::InspectRequest {
-        pool: pool.to_owned(),
-        region: String::new(),
-        stale: false,
-    };
-    nodes
-        .call(LOOK_WITHIN, |channel| {
-            let request = request.clone();
-            async move { Ok(cluster::lease(channel).inspect(request).await?.into_inner()) }
-        })
-        .await
 }
 
 #[cfg(test)]
