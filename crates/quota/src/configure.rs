@@ -281,7 +281,7 @@ impl State {
         };
         // Its leases have no slots, and are remembered with it alone.
         for lease in self.leases_of(place) {
-            self.end(lease);
+            self.set(lease, Phase::Ended, 0, 0);
             self.forget(lease);
         }
         self.pools[place as usize] = None;

@@ -261,11 +261,12 @@ impl Leases {
         self.places[at] = Some(lease);
     }
 
-    /// Takes a lease that counts out of the queue, and remembers it as ended at `now_ms`. Its slots are
+    /// Takes a lease out of its queue, and remembers it as ended at `now_ms`. Its slots are
     /// the caller's to settle.
     pub fn end(&mut self, place: u32, now_ms: u64) {
         if let Some(lease) = self.places.get_mut(place as usize).and_then(Option::as_mut) {
             self.queue.remove(&(lease.queued_ms, place));
+            self.ended.remove(&(lease.queued_ms, place));
             (lease.until_ms, lease.queued_ms) = (now_ms, now_ms);
             self.ended.insert((now_ms, place));
         }

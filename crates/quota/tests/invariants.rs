@@ -5,10 +5,11 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::reference::*;
 use common::*;
 use proptest::prelude::*;
 use quota::limits::REMEMBER_ENDED_MS;
-use quota::{Batch, Change, Claim, Command, Grant, LeasePhase, Outcome, Reply, State, share};
+use quota::{Batch, Change, Command, Grant, LeasePhase, Outcome, Reply, State};
 
 const REGIONS: [&str; 4] = ["bretagne", "corse", "mayotte", "normandie"];
 
@@ -16,6 +17,8 @@ const REGIONS: [&str; 4] = ["bretagne", "corse", "mayotte", "normandie"];
 #[derive(Debug, Clone)]
 enum Step {
     Wait(u64),
+    /// The next batch is stamped so much earlier than time has come.
+    Behind(u64),
     Take {
         region: usize,
         holder: u8,
@@ -47,12 +50,14 @@ enum Step {
         region: usize,
     },
     Ttl(u64),
+    RemakePool,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let region = 0..REGIONS.len();
     prop_oneof![
         3 => prop_oneof![0u64..40, 0u64..3_000, Just(9_999), Just(10_000), Just(1_000_000)].prop_map(Step::Wait),
+        1 => (1u64..30_000).prop_map(Step::Behind),
         6 => (region.clone(), 0u8..8, prop::bool::weighted(0.3), 0u64..60)
             .prop_map(|(region, holder, new_epoch, wanted)| Step::Take { region, holder, new_epoch, wanted }),
         9 => (any::<usize>(), prop_oneof![Just(100), 0u64..=100], 0u64..60)
@@ -65,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(region, nominal, ceiling, weight)| Step::Region { region, nominal, ceiling, weight }),
         1 => region.prop_map(|region| Step::RemoveRegion { region }),
         1 => (1_000u64..20_000).prop_map(Step::Ttl),
+        1 => prop::bool::weighted(0.2).prop_map(|yes| if yes { Step::RemakePool } else { Step::Wait(1) }),
     ]
 }
 
@@ -73,14 +79,22 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run {
     state: State,
     time_ms: u64,
+    /// How far behind the next batch's stamp is.
+    behind_ms: u64,
     log: Vec<Batch>,
     /// What was sent at which time, and what was answered.
     sent: Vec<(u64, Command, Outcome)>,
     grants: Vec<Grant>,
     epochs: BTreeMap<u8, u64>,
     seq: u64,
-    /// Until when each lease counts at least, by what was granted.
-    promised: BTreeMap<u64, u64>,
+    /// What each lease's holder may use, whether it had the answer or not, and until when.
+    promised: BTreeMap<u64, Promise>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Promise {
+    slots: u64,
+    until_ms: u64,
 }
 
 impl Run {
@@ -97,23 +111,23 @@ impl Run {
 
     fn apply(&mut self, command: Command) -> Outcome {
         let batch = Batch {
-            time_ms: self.time_ms,
+            time_ms: self.stamp(),
             commands: vec![command.clone()],
         };
-        let held = self.state.pool("ent").map_or(0, |pool| pool.held);
+        let before = self.out();
         let bytes = self.state.snapshot();
         let outcome = self.state.apply(&batch).pop().unwrap();
         self.log.push(batch);
         match &outcome {
             // Only time may have gone on.
             Err(_) => {
-                let mut before = State::restore(&bytes).unwrap();
-                before.apply(&Batch {
+                let mut untouched = State::restore(&bytes).unwrap();
+                untouched.apply(&Batch {
                     time_ms: self.time_ms,
                     commands: Vec::new(),
                 });
                 assert_eq!(
-                    before.snapshot(),
+                    untouched.snapshot(),
                     self.state.snapshot(),
                     "a refusal changed something"
                 );
@@ -126,9 +140,12 @@ impl Run {
                     "granted more than is counted"
                 );
                 if !retried {
-                    let until = self.time_ms + grant.ttl_ms;
-                    let promised = self.promised.entry(grant.lease.0).or_default();
-                    *promised = until.max(*promised);
+                    // A holder that sent how much it keeps may use no more than that until the answer
+                    // comes, and then what the answer says.
+                    let until_ms = self.time_ms + grant.ttl_ms;
+                    let promise = self.promised.entry(grant.lease.0).or_default();
+                    promise.slots = grant.slots;
+                    promise.until_ms = promise.until_ms.max(until_ms);
                     self.grants.push(*grant);
                 }
             }
@@ -140,7 +157,7 @@ impl Run {
             Ok(_) => {}
         }
         // What is promised is settled first: a lease that was given back need not last.
-        self.check(held);
+        self.check(before);
         self.sent.push((self.time_ms, command, outcome.clone()));
         outcome
     }
@@ -151,14 +168,18 @@ impl Run {
         let command = match *step {
             Step::Wait(ms) => {
                 self.time_ms += ms;
-                let held = self.state.pool("ent").map_or(0, |pool| pool.held);
+                let before = self.out();
                 let batch = Batch {
-                    time_ms: self.time_ms,
+                    time_ms: self.stamp(),
                     commands: Vec::new(),
                 };
                 self.state.apply(&batch);
                 self.log.push(batch);
-                return self.check(held);
+                return self.check(before);
+            }
+            Step::Behind(ms) => {
+                self.behind_ms = ms;
+                return;
             }
             Step::Take {
                 region,
@@ -215,12 +236,47 @@ impl Run {
                 &seq.to_string(),
                 vec![set_region(REGIONS[region], nominal, ceiling, weight)],
             ),
+            Step::RemakePool => {
+                let pool = self.state.pool("ent").map_or(0, |pool| pool.held);
+                let mut changes = vec![
+                    Change::RemovePool { name: "ent".into() },
+                    set_pool("ent", 100),
+                ];
+                changes.extend(REGIONS.map(|name| set_region(name, 20, None, 1)));
+                if self.apply(configure(&seq.to_string(), changes)).is_ok() {
+                    assert_eq!(pool, 0, "a pool was removed with slots out");
+                    // It is another pool, and remembers nothing of this one.
+                    self.sent.clear();
+                    self.grants.clear();
+                    self.promised.clear();
+                }
+                return;
+            }
             Step::RemoveRegion { region } => {
                 let (pool, name) = ("ent".into(), REGIONS[region].into());
                 configure(&seq.to_string(), vec![Change::RemoveRegion { pool, name }])
             }
         };
         let _ = self.apply(command);
+    }
+
+    /// The stamp of the next batch, where time may have come further. Waiting makes up for it.
+    fn stamp(&mut self) -> u64 {
+        let reached = self.state.now_ms();
+        let behind_ms = std::mem::take(&mut self.behind_ms);
+        if reached == self.time_ms {
+            reached.saturating_sub(behind_ms)
+        } else {
+            self.time_ms
+        }
+    }
+
+    /// What counts, and what holders may use.
+    fn out(&self) -> (u64, u64) {
+        let held = self.state.pool("ent").map_or(0, |pool| pool.held);
+        let now_ms = self.state.now_ms();
+        let promised = self.promised.values().filter(|p| p.until_ms > now_ms);
+        (held, promised.map(|p| p.slots).sum())
     }
 
     fn pick(&self, nth: usize) -> Option<Grant> {
@@ -258,14 +314,23 @@ impl Run {
     }
 
     /// What must hold at any time.
-    fn check(&self, held_before: u64) {
+    fn check(&self, before: (u64, u64)) {
         let Some(pool) = self.state.pool("ent") else {
             return;
         };
-        assert!(
-            pool.held <= pool.capacity.max(held_before),
-            "over budget: {pool:?}"
+        assert_eq!(
+            self.state.now_ms(),
+            self.time_ms,
+            "time goes on, and never back"
         );
+        // Where a capacity was lowered, at least no slot comes on top.
+        let (held, promised) = self.out();
+        assert!(held <= pool.capacity.max(before.0), "over budget: {pool:?}");
+        assert!(
+            promised <= pool.capacity.max(before.1),
+            "over budget: {promised} of {pool:?}"
+        );
+        assert!(promised <= held, "{promised} may be used, and {held} count");
         let leases = self.state.leases("ent", None, None, None, usize::MAX);
         assert_eq!(leases.iter().map(|l| l.slots).sum::<u64>(), pool.held);
         assert_eq!(leases.len() as u64, pool.leases);
@@ -282,19 +347,14 @@ impl Run {
             );
         }
         // Nothing that was granted ends early.
-        for (&id, &until) in &self.promised {
-            let counted = leases.iter().find(|lease| lease.lease.0 == id);
-            if until > self.state.now_ms() {
-                let closed_empty = || {
-                    self.grants
-                        .iter()
-                        .rev()
-                        .find(|g| g.lease.0 == id)
-                        .is_some_and(|g| g.slots == 0)
-                };
+        for (&id, promise) in &self.promised {
+            if promise.slots > 0 && promise.until_ms > self.state.now_ms() {
+                let counted = leases.iter().find(|lease| lease.lease.0 == id);
                 assert!(
-                    counted.is_some_and(|lease| lease.expires_ms >= until) || closed_empty(),
-                    "lease {id} ended before {until}"
+                    counted.is_some_and(|lease| {
+                        lease.expires_ms >= promise.until_ms && lease.slots >= promise.slots
+                    }),
+                    "lease {id} ended before {promise:?}"
                 );
             }
         }
@@ -366,16 +426,25 @@ proptest! {
         }
         let pool = run.state.pool("ent").unwrap();
         let regions = run.state.regions("ent");
-        let claims: Vec<Claim<'_>> = regions
+        let asked: Vec<Asked> = regions
             .iter()
-            .map(|r| Claim {
-                name: &r.name, demand: r.wanted, nominal: r.nominal, ceiling: r.ceiling, weight: r.weight,
+            .map(|r| Asked {
+                name: r.name.clone(), demand: r.wanted, nominal: r.nominal, ceiling: r.ceiling, weight: r.weight,
             })
             .collect();
         let held: Vec<u64> = regions.iter().map(|r| r.held).collect();
-        prop_assert_eq!(held, share(pool.capacity, &claims));
-        for lease in run.state.leases("ent", None, None, None, usize::MAX) {
+        prop_assert_eq!(&held, &slow_share(pool.capacity, &asked));
+        let possible: u64 = asked.iter().map(Asked::limit).sum();
+        prop_assert_eq!(pool.held, pool.capacity.min(possible), "a slot idles");
+
+        // Among the holders of a region no one has less than it wants and more than a slot less than another.
+        let leases = run.state.leases("ent", None, None, None, usize::MAX);
+        for lease in &leases {
             prop_assert_eq!(lease.slots, lease.target);
+            prop_assert!(lease.slots <= lease.wanted);
+            let others = leases.iter().filter(|other| other.region == lease.region);
+            let most = others.map(|other| other.slots).max().unwrap();
+            prop_assert!(lease.slots == lease.wanted || most <= lease.slots + 1);
         }
     }
 }
