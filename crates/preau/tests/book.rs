@@ -1,9 +1,11 @@
 //! The book says what the code does: its tables are compared with the code's.
 
-#![allow(clippy::panic, reason = "tests")]
+#![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use api::status::TABLE;
 use node::{Limits, RaftConfig};
@@ -12,6 +14,14 @@ use quota::limits;
 fn page(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/src/{name}.md"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The first block of this language in a page.
+fn block(page: &str, language: &str) -> String {
+    let begin = format!("```{language}\n");
+    let (_, rest) = page.split_once(&begin).expect("a block");
+    let (block, _) = rest.split_once("```").expect("the block's end");
+    block.to_owned()
 }
 
 /// `InvalidArgument` as gRPC writes it: `INVALID_ARGUMENT`.
@@ -63,6 +73,25 @@ fn the_errors_page_has_the_one_table() {
         "docs/src/errors.md should have this table:\n{}",
         expected.join("\n")
     );
+}
+
+#[test]
+fn the_worked_example_is_what_plan_prints() {
+    let page = page("rules");
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_preau"))
+        .args(["plan", "--output", "table", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = plan.stdin.take().unwrap();
+    stdin.write_all(block(&page, "toml").as_bytes()).unwrap();
+    drop(stdin);
+    let ran = plan.wait_with_output().unwrap();
+    let lines = |text: &str| text.lines().map(|l| l.trim_end().to_owned()).collect();
+    let printed: Vec<String> = lines(&String::from_utf8(ran.stdout).unwrap());
+    let told: Vec<String> = lines(&block(&page, "text"));
+    assert_eq!(printed, told);
 }
 
 #[test]
