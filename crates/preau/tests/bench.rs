@@ -102,6 +102,10 @@ fn what_cant_be_is_refused_by_name() {
             "--group-commands",
         ),
         (&["--holders", "0"], "--holders"),
+        (
+            &["--nodes", "https://a:1"],
+            "--nodes: https://a:1 given, expected host:port",
+        ),
         (&["--record", "/no/such/dir/file"], "/no/such/dir/file"),
     ] {
         let args = [&["bench", "lease"], args].concat();

@@ -127,6 +127,11 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
 
 impl Lease {
     async fn run(&self) -> Result<Report, Failure> {
+        if let Some(secure) = self.nodes.iter().find(|node| node.contains("https://")) {
+            return Err(Failure::usage(format!(
+                "--nodes: {secure} given, expected host:port: the load is put on plain connections only"
+            )));
+        }
         let record = self.record.as_deref().map(Record::create).transpose()?;
         let mut signals = Signals::new()?;
         let Ready {
