@@ -95,6 +95,29 @@ fn the_worked_example_is_what_plan_prints() {
 }
 
 #[test]
+fn every_command_in_the_book_is_one() {
+    let mut commands = 0;
+    for name in ["introduction", "first-steps", "operating", "performance"] {
+        for line in page(name).lines() {
+            let Some(words) = line.strip_prefix("preau ") else {
+                continue;
+            };
+            // Help is printed where everything before it makes sense.
+            let (words, _) = words.split_once(" #").unwrap_or((words, ""));
+            let ran = Command::new(env!("CARGO_BIN_EXE_preau"))
+                .args(words.split_whitespace())
+                .arg("--help")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert!(ran.status.success(), "{name}.md: preau {words}: {said}");
+            commands += 1;
+        }
+    }
+    assert!(commands > 20, "{commands} commands");
+}
+
+#[test]
 fn the_operating_page_has_every_limit_with_its_value() {
     let page = page("operating");
     let rows: BTreeSet<_> = page.lines().filter(|line| line.starts_with('|')).collect();
