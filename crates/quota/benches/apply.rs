@@ -9,8 +9,10 @@ use quota::{
     Take,
 };
 
-const POOLS: usize = 100;
-const REGIONS_PER_POOL: usize = 10;
+/// Pools, and regions of each.
+type Shape = (usize, usize);
+const COUNTRY: Shape = (100, 10);
+const ONE_REGION: Shape = (1, 1);
 /// Commands of one batch, as a node groups them.
 const GROUP: usize = 64;
 const RUNS: usize = 9;
@@ -65,8 +67,9 @@ fn configure(state: &mut State, id: &str, changes: Vec<Change>) {
     }
 }
 
-/// A state with so many holders, each with a lease, in 1,000 regions and 100 pools.
+/// A state with so many holders, each with a lease.
 struct Country {
+    shape: Shape,
     state: State,
     leases: Vec<(LeaseId, u64)>,
     numbers: Numbers,
@@ -75,27 +78,28 @@ struct Country {
 
 impl Country {
     /// With `capacity` slots for each holder; each wants 1 to 200.
-    fn new(holders: usize, capacity: u64) -> Self {
+    fn new(shape: Shape, holders: usize, capacity: u64) -> Self {
+        let (pools, regions) = shape;
         let mut state = State::default();
         let mut changes = Vec::new();
-        for pool in 0..POOLS {
+        for pool in 0..pools {
             let name = format!("pool-{pool}");
-            let share = capacity * holders as u64 / POOLS as u64;
+            let share = capacity * holders as u64 / pools as u64;
             changes.push(set_pool(&name, share));
-            changes
-                .extend((0..REGIONS_PER_POOL).map(|r| set_region(&name, &format!("region-{r}"))));
+            changes.extend((0..regions).map(|r| set_region(&name, &format!("region-{r}"))));
         }
         configure(&mut state, "start", changes);
         let mut numbers = Numbers(7);
         let mut leases = Vec::new();
         for i in 0..holders {
-            let take = take(i, 1, 1 + numbers.below(200));
+            let take = take(shape, i, 1, 1 + numbers.below(200));
             match apply(&mut state, i as u64 / 100, vec![take]).remove(0) {
                 Ok(Reply::Grant(grant)) => leases.push((grant.lease, grant.slots)),
                 other => unreachable!("{other:?}"),
             }
         }
         Self {
+            shape,
             state,
             leases,
             numbers,
@@ -149,7 +153,10 @@ impl Country {
             let commands = which.iter().flat_map(|&i| {
                 let lease = self.leases[i].0;
                 let give = Command::Return(Return { lease, seq });
-                [give, take(i, seq + 1, 1 + self.numbers.below(200))]
+                [
+                    give,
+                    take(self.shape, i, seq + 1, 1 + self.numbers.below(200)),
+                ]
             });
             let commands = commands.collect();
             let time_ms = self.state.now_ms() + 1;
@@ -169,8 +176,8 @@ impl Country {
     }
 }
 
-fn take(holder: usize, seq: u64, wanted: u64) -> Command {
-    let (pool, region) = (holder % POOLS, holder / POOLS % REGIONS_PER_POOL);
+fn take((pools, regions): Shape, holder: usize, seq: u64, wanted: u64) -> Command {
+    let (pool, region) = (holder % pools, holder / pools % regions);
     Command::Take(Take {
         pool: format!("pool-{pool}"),
         region: format!("region-{region}"),
@@ -195,12 +202,12 @@ fn timed(mut run: impl FnMut()) -> f64 {
     median(runs.collect())
 }
 
-fn commands() {
-    println!("nanoseconds a command, in batches of {GROUP}; {POOLS} pools, 1,000 regions\n");
+fn commands(what: &str, shape: Shape) {
+    println!("\nnanoseconds a command, in batches of {GROUP}: {what}\n");
     println!("   holders   renew (idle)   renew (contended)   return + take");
     for holders in [1_000, 10_000, 100_000] {
         let run = |capacity, what: fn(&mut Country, usize) -> f64| {
-            let mut country = Country::new(holders, capacity);
+            let mut country = Country::new(shape, holders, capacity);
             what(&mut country, 20_000);
             median((0..RUNS).map(|_| what(&mut country, 20_000)).collect())
         };
@@ -255,7 +262,7 @@ fn rounds() {
 }
 
 fn snapshots() {
-    let country = Country::new(100_000, 60);
+    let country = Country::new(COUNTRY, 100_000, 60);
     let bytes = country.state.snapshot();
     let write = timed(|| {
         std::hint::black_box(country.state.snapshot());
@@ -272,7 +279,8 @@ fn snapshots() {
 }
 
 fn main() {
-    commands();
+    commands("100 pools, 1,000 regions", COUNTRY);
+    commands("all in one region", ONE_REGION);
     rounds();
     snapshots();
 }
