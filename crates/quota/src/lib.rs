@@ -16,6 +16,7 @@ mod pool;
 mod ranked;
 mod requests;
 mod restore;
+mod serve;
 mod share;
 mod snapshot;
 mod state;
