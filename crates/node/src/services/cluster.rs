@@ -25,11 +25,15 @@ impl ClusterService for Cluster {
         let members = members
             .map(|member| (member.node_id, member.address))
             .collect();
+        // Goes on where the caller leaves: half a cluster would be in the way of the next try, which may
+        // come to another node.
+        let core = self.0.core.clone();
+        let init = tokio::spawn(async move { core.init(members).await });
         let init = async {
-            self.0
-                .core
-                .init(members)
-                .await
+            init.await
+                .map_err(|e| {
+                    Status::from(api::status::Reason::Internal.because(format!("init: {e}")))
+                })?
                 .map_err(|e| self.0.member_failed(e))
         };
         call.within(init).await?;
