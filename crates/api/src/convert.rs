@@ -117,6 +117,14 @@ fn change(i: usize, change: v1::Change) -> Result<Change, Refusal> {
             pool: remove.pool,
             name: remove.name,
         },
+        _ => {
+            let expected = "a change that this version carries out";
+            return Err(invalid(
+                &format!("changes[{i}].change"),
+                "a later one",
+                expected,
+            ));
+        }
     })
 }
 
@@ -206,6 +214,7 @@ impl From<PoolView> for v1::PoolStatus {
             held: pool.held,
             wanted: pool.wanted,
             leases: pool.leases,
+            ..Self::default()
         }
     }
 }
@@ -224,6 +233,7 @@ impl From<RegionView> for v1::RegionStatus {
             borrowed: region.borrowed,
             lent: region.lent,
             leases: region.leases,
+            ..Self::default()
         }
     }
 }
@@ -246,6 +256,7 @@ impl From<LeaseView> for v1::Lease {
             target: lease.target,
             expires_ms: lease.expires_ms,
             state: state.into(),
+            report: None,
         }
     }
 }

@@ -132,6 +132,7 @@ fn pools(state: &State, request: &v1::ListPoolsRequest) -> Result<v1::ListPoolsR
         let pool = v1::Pool {
             status: state.pool(&name).map(Into::into),
             regions: state.regions(&name).into_iter().map(Into::into).collect(),
+            calendar: Vec::new(),
         };
         bytes += pool.encoded_len();
         answer.pools.push(pool);

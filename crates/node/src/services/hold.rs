@@ -170,6 +170,7 @@ async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest
             Some(Asked::Lease(take)) => context.take(&call, take).await.map(Answer::Grant),
             Some(Asked::Renew(renew)) => context.renew(&call, renew).await.map(Answer::Grant),
             Some(Asked::Return(give)) => context.give_back(&call, give).await.map(Answer::Returned),
+            Some(Asked::Report(_)) => Err(Status::unimplemented("report: not served yet")),
             None => Err(refuse(
                 "request",
                 "nothing",

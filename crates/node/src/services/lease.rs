@@ -34,6 +34,13 @@ impl LeaseService for Leases {
         Ok(Response::new(v1::RenewResponse { grant }))
     }
 
+    async fn report(
+        &self,
+        _: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
+        Err(Status::unimplemented("report: not served yet"))
+    }
+
     async fn r#return(
         &self,
         request: Request<v1::ReturnRequest>,

@@ -177,7 +177,7 @@ impl Open {
                 slots: returned.returned,
             }),
             Some(Down::Failure(failure)) => Err(failure.into()),
-            Some(Down::Notice(_)) | None => {
+            Some(Down::Notice(_) | Down::Reported(_)) | None => {
                 Err(Status::data_loss("the answer carries nothing that was asked for").into())
             }
         };
