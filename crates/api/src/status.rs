@@ -235,9 +235,21 @@ pub fn refused(refusal: &Refusal) -> Status {
             error(Reason::StaleEpoch).with("current_epoch", current)
         }
         Refusal::StaleSeq { current, .. } => error(Reason::StaleSeq).with("current_seq", current),
-        Refusal::NominalsOverCapacity { pool, .. } => {
+        Refusal::NominalsOverCapacity { pool, .. } | Refusal::FloorsOverCapacity { pool, .. } => {
             error(Reason::NominalsOverCapacity).with("pool", pool)
         }
+        Refusal::NoSuchEntry { pool, entry } => {
+            error(Reason::InvalidField).with("pool", pool).violation(
+                "entry",
+                format!("{entry:?} given, expected one of the calendar"),
+            )
+        }
+        Refusal::LeaseReports { lease } => error(Reason::InvalidField)
+            .with("field", "lease_id")
+            .violation(
+                "lease_id",
+                format!("{lease} given, expected one that does not report"),
+            ),
         Refusal::InUse { slots, .. } => error(Reason::InUse).with("slots", slots),
         Refusal::TooMany { most, .. } => error(Reason::TooMany).with("most", most),
         Refusal::RevisionMismatch { current, .. } => {

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::CalendarEntry;
 use crate::codec;
 use crate::limits::{MAX_BATCH_BYTES, MAX_COMMANDS};
 use crate::outcome::LeaseId;
+use crate::rules::{Mode, Rules};
 
 /// What one log entry holds: the cluster time at which its leader proposed it, and commands to apply in
 /// order at that time. An empty batch only lets time go on.
@@ -30,6 +32,10 @@ pub enum Command {
     RemoveHolder(RemoveHolder),
     /// Change pools and regions.
     Configure(Configure),
+    /// Keep a lease, and say who sits and who waits.
+    Report(Report),
+    /// Do what a calendar says.
+    Due(Due),
 }
 
 /// Takes a lease, or takes over the one that the holder has in this pool.
@@ -112,6 +118,60 @@ pub enum Change {
         /// The region's name.
         name: String,
     },
+    /// Set the rules by which a pool's users wait. While any front-end of the pool reports, the classes
+    /// there are keep their places: others may follow them.
+    SetRules {
+        /// The pool's name.
+        pool: String,
+        /// The rules.
+        rules: Rules,
+    },
+    /// Open, close, pause, drain or freeze a pool or one of its regions.
+    SetMode {
+        /// The pool's name.
+        pool: String,
+        /// A region, or the pool itself.
+        region: Option<String>,
+        /// The mode.
+        mode: Mode,
+        /// Why, for users to read; it may be empty with [`Mode::Open`] alone.
+        reason: String,
+    },
+    /// Set a capacity now, whatever the nominals add up to: where they are over it each region is guaranteed
+    /// its proportional part.
+    SetCapacity {
+        /// The pool's name.
+        pool: String,
+        /// Slots.
+        capacity: u64,
+    },
+    /// Set a region's time zone, which calendars go by.
+    SetZone {
+        /// The pool's name.
+        pool: String,
+        /// The region's name.
+        region: String,
+        /// The IANA's name; none where empty.
+        zone: String,
+    },
+    /// Set slots aside for a holder, or for all that report in a region, to use when cut off.
+    SetFloor {
+        /// The pool's name.
+        pool: String,
+        /// The region's name.
+        region: String,
+        /// One holder, or all that report, alike.
+        holder: Option<String>,
+        /// Slots; none where 0.
+        slots: u64,
+    },
+    /// Replace a pool's calendar.
+    SetCalendar {
+        /// The pool's name.
+        pool: String,
+        /// At most [`MAX_CALENDAR`](crate::limits::MAX_CALENDAR).
+        entries: Vec<CalendarEntry>,
+    },
 }
 
 /// Makes or changes a pool.
@@ -140,6 +200,72 @@ pub struct SetRegion {
     pub ceiling: Option<u64>,
     /// The region's part in what is lent, 1 to [`MAX_WEIGHT`](crate::limits::MAX_WEIGHT).
     pub weight: u32,
+}
+
+/// Keeps a lease for another time to live, gives back slots above `kept`, and says who sits and who waits.
+/// With its first report a lease becomes a reporting one, which can't be renewed; taken again it is a plain
+/// one until it next reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The request's number within the holder's epoch.
+    pub seq: u64,
+    /// Slots that the holder keeps, in use or idle: at least `in_use`, at most those of the lease.
+    pub kept: u64,
+    /// Slots with a session on them.
+    pub in_use: u64,
+    /// Slots wanted ready beyond those in use and those waited for.
+    pub spare: u64,
+    /// Who waits, by class and then second, no two buckets of the same: at most
+    /// [`MAX_BUCKETS`](crate::limits::MAX_BUCKETS).
+    pub waiting: Vec<Bucket>,
+    /// Buckets before this second hold the arrivals of that second alone, and nobody who arrived before it
+    /// is still to be reported; from here on a bucket stands for its second and later ones. Where the region
+    /// is ordered nobody of it who arrived at or after the lowest of these is seated.
+    pub exact_until_s: u32,
+    /// Sessions that have ended since the last report.
+    pub left: u64,
+    /// The floor that the holder goes by, at most what it was told.
+    pub floor: u64,
+    /// Tokens that came here and were issued by another holder: at most
+    /// [`MAX_CLAIMS_PER_REPORT`](crate::limits::MAX_CLAIMS_PER_REPORT), as the two fields below have together.
+    pub claims: Vec<TokenClaim>,
+    /// Ids that were asked for and have been dropped here, or were not here.
+    pub released: Vec<u64>,
+    /// Ids that were asked for and are used up.
+    pub refused: Vec<u64>,
+}
+
+/// Users of one class who arrived in one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// The class's place in the pool's rules.
+    pub class: u8,
+    /// The second of cluster time.
+    pub second: u32,
+    /// How many, at least 1.
+    pub users: u32,
+}
+
+/// A ticket or seat that was shown to another holder than the one that issued it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenClaim {
+    /// The token's random id.
+    pub id: u64,
+    /// Who issued it, as [`issuer`](crate::issuer) tells it.
+    pub issuer: u32,
+}
+
+/// Does what a calendar entry says, once for each of its occurrences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The pool's name.
+    pub pool: String,
+    /// The entry's name.
+    pub entry: String,
+    /// When it came due, in seconds since 1970 began in UTC. One that is not after the last has no effect.
+    pub occurrence_s: i64,
 }
 
 /// Why bytes are no batch or snapshot.

@@ -2,37 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::{self, invalid};
-use crate::command::{Change, Configure, SetPool, SetRegion};
+use crate::check::invalid;
+use crate::command::Configure;
+use crate::draft::{Draft, PoolDraft, RegionDraft};
 use crate::lease::Phase;
-use crate::limits::{
-    DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL,
-    MAX_WEIGHT, TTL_MS,
-};
+use crate::limits::{MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL};
 use crate::outcome::{Configured, Draining, Outcome, Refusal, Reply};
 use crate::pool::{Pool, Region};
+use crate::rules::Rules;
 use crate::state::State;
-
-/// A pool as it is to be.
-#[derive(Debug, Clone)]
-struct PoolDraft {
-    capacity: u64,
-    ttl_ms: u64,
-    drift_ppm: u32,
-    regions: BTreeMap<String, RegionDraft>,
-    /// Whether it was removed on the way, so that it is another pool of the same name.
-    anew: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct RegionDraft {
-    nominal: u64,
-    ceiling: Option<u64>,
-    weight: u32,
-}
-
-/// The pools that a request touches: `None` where they are to be gone.
-type Draft = BTreeMap<String, Option<PoolDraft>>;
 
 impl State {
     /// Makes all changes, or none.
@@ -56,10 +34,11 @@ impl State {
             });
         }
 
-        let mut draft = Draft::new();
+        let mut draft = Draft::default();
         for (i, change) in changes.iter().enumerate() {
-            self.draft(&mut draft, i, change)?;
+            draft.change(self, i, change)?;
         }
+        let Draft(draft) = draft;
         self.check(&draft)?;
 
         let draining = draft
@@ -75,98 +54,8 @@ impl State {
         Ok(Reply::Configured(answer))
     }
 
-    /// Adds one change to the draft.
-    fn draft(&self, draft: &mut Draft, i: usize, change: &Change) -> Result<(), Refusal> {
-        match change {
-            Change::SetPool(set) => {
-                let field = |name: &str| format!("changes[{i}].set_pool.{name}");
-                check_pool(set, field)?;
-                let pool = draft
-                    .entry(set.name.clone())
-                    .or_insert_with(|| self.drafted(&set.name));
-                let pool = pool.get_or_insert_with(|| PoolDraft {
-                    capacity: 0,
-                    ttl_ms: DEFAULT_TTL_MS,
-                    drift_ppm: DEFAULT_DRIFT_PPM,
-                    regions: BTreeMap::new(),
-                    anew: true,
-                });
-                pool.capacity = set.capacity;
-                pool.ttl_ms = set.ttl_ms.unwrap_or(pool.ttl_ms);
-                pool.drift_ppm = set.drift_ppm.unwrap_or(pool.drift_ppm);
-            }
-            Change::RemovePool { name } => {
-                check::name(&format!("changes[{i}].remove_pool.name"), name)?;
-                self.drafted_pool(draft, name)?;
-                draft.insert(name.clone(), None);
-            }
-            Change::SetRegion(set) => {
-                let field = |name: &str| format!("changes[{i}].set_region.{name}");
-                check_region(set, field)?;
-                let &SetRegion {
-                    nominal,
-                    ceiling,
-                    weight,
-                    ..
-                } = set;
-                let regions = &mut self.drafted_pool(draft, &set.pool)?.regions;
-                regions.insert(
-                    set.name.clone(),
-                    RegionDraft {
-                        nominal,
-                        ceiling,
-                        weight,
-                    },
-                );
-            }
-            Change::RemoveRegion { pool, name } => {
-                check::name(&format!("changes[{i}].remove_region.pool"), pool)?;
-                check::name(&format!("changes[{i}].remove_region.name"), name)?;
-                let removed = self.drafted_pool(draft, pool)?.regions.remove(name);
-                removed.ok_or_else(|| Refusal::NoSuchRegion {
-                    pool: pool.clone(),
-                    region: name.clone(),
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The draft of a pool that must be there.
-    fn drafted_pool<'d>(
-        &self,
-        draft: &'d mut Draft,
-        name: &str,
-    ) -> Result<&'d mut PoolDraft, Refusal> {
-        let pool = draft
-            .entry(name.into())
-            .or_insert_with(|| self.drafted(name));
-        pool.as_mut()
-            .ok_or_else(|| Refusal::NoSuchPool { pool: name.into() })
-    }
-
-    /// A pool as it is.
-    fn drafted(&self, name: &str) -> Option<PoolDraft> {
-        let pool = self.pools[*self.pool_index.get(name)? as usize].as_ref()?;
-        let regions = pool.regions_by_name().map(|r| {
-            let draft = RegionDraft {
-                nominal: r.nominal,
-                ceiling: r.ceiling,
-                weight: r.weight,
-            };
-            (r.name.to_string(), draft)
-        });
-        Some(PoolDraft {
-            capacity: pool.capacity,
-            ttl_ms: pool.ttl_ms,
-            drift_ppm: pool.drift_ppm,
-            regions: regions.collect(),
-            anew: false,
-        })
-    }
-
     /// Whether what the changes lead to may be.
-    fn check(&self, draft: &Draft) -> Result<(), Refusal> {
+    fn check(&self, draft: &BTreeMap<String, Option<PoolDraft>>) -> Result<(), Refusal> {
         let added = draft
             .iter()
             .filter(|(name, to)| to.is_some() && !self.has_pool(name))
@@ -189,19 +78,31 @@ impl State {
                         most: MAX_REGIONS_PER_POOL as u64,
                     });
                 }
-                let nominals: u64 = to.regions.values().map(|region| region.nominal).sum();
-                if nominals > to.capacity {
-                    let (pool, capacity) = (name.clone(), to.capacity);
-                    return Err(Refusal::NominalsOverCapacity {
-                        pool,
-                        nominals,
-                        capacity,
-                    });
-                }
+                check_sums(name, to)?;
+                self.check_rules(name, to)?;
             }
             self.check_unused(name, to.as_ref())?;
         }
         Ok(())
+    }
+
+    /// A class keeps its place while front-ends report by it.
+    fn check_rules(&self, name: &str, to: &PoolDraft) -> Result<(), Refusal> {
+        let pool = self.find_pool(name).filter(|pool| pool.reporting > 0);
+        match pool.filter(|pool| !to.anew && !to.rules.keeps_classes_of(&pool.rules)) {
+            None => Ok(()),
+            Some(pool) => {
+                let names = |rules: &Rules| {
+                    let names = rules.classes.iter().map(|class| class.name.as_str());
+                    format!("{:?}", names.collect::<Vec<_>>())
+                };
+                let expected = format!(
+                    "the classes {} first, others behind them: front-ends report by them",
+                    names(&pool.rules)
+                );
+                Err(invalid("rules.classes", names(&to.rules), expected))
+            }
+        }
     }
 
     fn has_pool(&self, name: &str) -> bool {
@@ -226,14 +127,17 @@ impl State {
             }
         };
         let Some(to) = to.filter(|to| !to.anew) else {
-            return in_use(format!("pool {name:?}"), pool.held, "capacity and nominals");
+            let what = format!("pool {name:?}");
+            in_use(what.clone(), pool.held, "capacity and nominals")?;
+            return in_use(what, pool.told, "floors");
         };
         for region in pool
             .regions_by_name()
             .filter(|r| !to.regions.contains_key(&*r.name))
         {
             let what = format!("region {:?} of pool {name:?}", region.name);
-            in_use(what, region.held, "nominal and ceiling")?;
+            in_use(what.clone(), region.held, "nominal and ceiling")?;
+            in_use(what, region.floors.told_sum, "floors")?;
         }
         Ok(())
     }
@@ -264,11 +168,16 @@ impl State {
         let now_ms = self.now_ms;
         let pool = self.pools[place as usize].as_mut()?;
         (pool.capacity, pool.ttl_ms, pool.drift_ppm) = (to.capacity, to.ttl_ms, to.drift_ppm);
-        for (region, terms) in to.regions {
-            pool.set_region(&region, terms.nominal, terms.ceiling, terms.weight);
+        (pool.gate, pool.calendar) = (to.gate, to.calendar);
+        if pool.rules != to.rules {
+            pool.set_rules(to.rules);
         }
+        for (region, terms) in to.regions {
+            pool.set_region(&region, terms);
+        }
+        pool.regate();
         pool.round(now_ms);
-        let over_by = pool.held.saturating_sub(pool.capacity);
+        let over_by = (pool.held + pool.told).saturating_sub(pool.capacity);
         (over_by > 0).then_some(Draining {
             pool: name,
             over_by,
@@ -308,6 +217,9 @@ impl State {
             if let Some(gone) = pool.regions[region as usize].take() {
                 pool.region_index.remove(&gone.name);
                 pool.claimed -= gone.limit();
+                pool.nominals -= gone.nominal;
+                pool.set_aside -= gone.floors.set_aside();
+                pool.told -= gone.floors.told_sum;
             }
         }
         while pool.regions.last().is_some_and(Option::is_none) {
@@ -327,29 +239,60 @@ impl State {
 }
 
 impl Pool {
+    /// Takes on other rules.
+    fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.rules_revision += 1;
+    }
+
     /// Makes or changes a region.
-    pub(crate) fn set_region(
-        &mut self,
-        name: &str,
-        nominal: u64,
-        ceiling: Option<u64>,
-        weight: u32,
-    ) {
-        let known = self.region_index.get(name).copied();
-        match known.and_then(|at| self.regions[at as usize].as_mut()) {
-            Some(region) => {
-                self.claimed -= region.limit();
-                (region.nominal, region.ceiling, region.weight) = (nominal, ceiling, weight);
-                self.claimed += region.limit();
-            }
+    fn set_region(&mut self, name: &str, terms: RegionDraft) {
+        let at = match self.region_index.get(name) {
+            Some(&at) => at,
             None => {
-                let region = Region::new(name, nominal, ceiling, weight);
+                let region = Region::new(name, 0, None, 1);
                 let index = std::sync::Arc::clone(&region.name);
                 let at = insert_lowest(&mut self.regions, region);
                 self.region_index.insert(index, at);
+                at
             }
+        };
+        if let Some(region) = self.regions[at as usize].as_mut() {
+            self.claimed -= region.limit();
+            self.nominals = self.nominals - region.nominal + terms.nominal;
+            (region.nominal, region.ceiling, region.weight) =
+                (terms.nominal, terms.ceiling, terms.weight);
+            (region.gate, region.zone) = (terms.gate, terms.zone);
+            self.claimed += region.limit();
         }
+        self.with_floors(at, |floors| {
+            (floors.shared, floors.of) = (terms.floors.shared, terms.floors.of);
+        });
     }
+}
+
+/// Nominals, and floors with them, are within the capacity.
+fn check_sums(name: &str, to: &PoolDraft) -> Result<(), Refusal> {
+    let nominals: u64 = to.regions.values().map(|region| region.nominal).sum();
+    let floors = to.regions.values().map(|region| region.floors.configured());
+    let floors: u64 = floors.fold(0, u64::saturating_add);
+    let (pool, capacity) = (name.to_owned(), to.capacity);
+    if !to.sums || nominals.saturating_add(floors) <= capacity {
+        return Ok(());
+    }
+    if floors == 0 {
+        return Err(Refusal::NominalsOverCapacity {
+            pool,
+            nominals,
+            capacity,
+        });
+    }
+    Err(Refusal::FloorsOverCapacity {
+        pool,
+        nominals,
+        floors,
+        capacity,
+    })
 }
 
 /// Puts an item in the lowest free place.
@@ -364,31 +307,4 @@ fn insert_lowest<T>(places: &mut Vec<Option<T>>, item: T) -> u32 {
             places.len() as u32 - 1
         }
     }
-}
-
-fn check_pool(set: &SetPool, field: impl Fn(&str) -> String) -> Result<(), Refusal> {
-    check::name(&field("name"), &set.name)?;
-    check::slots(&field("capacity"), set.capacity)?;
-    if let Some(ttl_ms) = set.ttl_ms {
-        check::number(&field("ttl_ms"), ttl_ms, &TTL_MS)?;
-    }
-    if let Some(drift_ppm) = set.drift_ppm {
-        check::number(&field("drift_ppm"), drift_ppm, &DRIFT_PPM)?;
-    }
-    Ok(())
-}
-
-fn check_region(set: &SetRegion, field: impl Fn(&str) -> String) -> Result<(), Refusal> {
-    check::name(&field("pool"), &set.pool)?;
-    check::name(&field("name"), &set.name)?;
-    check::slots(&field("nominal"), set.nominal)?;
-    check::number(&field("weight"), set.weight, &(1..=MAX_WEIGHT))?;
-    if let Some(ceiling) = set.ceiling {
-        check::slots(&field("ceiling"), ceiling)?;
-        if ceiling < set.nominal {
-            let expected = format!("at least the nominal of {}", set.nominal);
-            return Err(invalid(&field("ceiling"), ceiling, expected));
-        }
-    }
-    Ok(())
 }

@@ -5,30 +5,41 @@
 //! same state, byte for byte, and answers the same. What a command did once it does for ever: a change
 //! of behaviour is a new command.
 
+mod calendar;
 mod check;
 mod codec;
 mod command;
 mod configure;
+mod draft;
+mod floors;
 mod lease;
 pub mod limits;
 mod outcome;
 mod pool;
 mod ranked;
+mod report;
 mod requests;
 mod restore;
+mod rules;
 mod serve;
 mod share;
 mod snapshot;
 mod state;
 mod view;
+mod wait;
 
+pub use calendar::{Action, CalendarEntry, Scheduled, When};
 pub use command::{
-    Batch, Change, Command, Configure, DecodeError, EncodeError, RemoveHolder, Renew, Return,
-    SetPool, SetRegion, Take,
+    Batch, Bucket, Change, Command, Configure, DecodeError, Due, EncodeError, RemoveHolder, Renew,
+    Report, Return, SetPool, SetRegion, Take, TokenClaim,
 };
 pub use outcome::{
-    Configured, Draining, Grant, HolderRemoved, LeaseId, Outcome, Refusal, Reply, Returned,
+    Admission, Claimed, Configured, Draining, DueDone, Flow, Grant, HolderRemoved, LeaseId,
+    Outcome, Refusal, Reply, Reported, Returned,
 };
+pub use report::issuer;
+pub use rules::{Class, Mode, Reclaim, Rules, SessionRules};
 pub use share::{Claim, share};
 pub use state::State;
 pub use view::{LeasePhase, LeaseView, PoolView, RegionView};
+pub use wait::{Wait, estimate};

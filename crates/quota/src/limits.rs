@@ -38,3 +38,31 @@ pub const REMEMBER_ENDED_MS: u64 = 15 * 60 * 1_000;
 pub const REMEMBERED_REQUESTS: usize = 1_024;
 /// Most leases of one holder in one pool that were superseded and still count.
 pub const MAX_CLOSING_PER_HOLDER: usize = 64;
+/// Most classes of one pool.
+pub const MAX_CLASSES: usize = 16;
+/// Most buckets of one report, of all classes together.
+pub const MAX_BUCKETS: usize = 128;
+/// Most bytes of the reason for a mode.
+pub const MAX_REASON_BYTES: usize = 256;
+/// Most bytes of a time zone's name.
+pub const MAX_ZONE_BYTES: usize = 64;
+/// Most entries of a pool's calendar.
+pub const MAX_CALENDAR: usize = 256;
+/// Most holders of one region for which a floor is set.
+pub const MAX_FLOORS: usize = 4_096;
+/// Bounds of a pool's `overtake_s`, in seconds.
+pub const OVERTAKE_S: std::ops::RangeInclusive<u32> = 1..=86_400;
+/// A pool's `overtake_s` where nothing else is said: ten minutes.
+pub const DEFAULT_OVERTAKE_S: u32 = 600;
+/// Bounds of the limits of a session, in seconds: up to seven days.
+pub const SESSION_S: std::ops::RangeInclusive<u32> = 1..=604_800;
+/// How long a holder's waiting users count without a report, in milliseconds of cluster time.
+pub const STALE_MS: u64 = 3_000;
+/// Most claims, releases and refusals of one report together.
+pub const MAX_CLAIMS_PER_REPORT: usize = 256;
+/// Most claims that a region remembers.
+pub const MAX_CLAIMS: usize = 65_536;
+/// How long a claim is remembered, in seconds of cluster time: a token is good for as long at most.
+pub const CLAIM_REMEMBER_S: u32 = 4 * 60 * 60;
+/// Shortest time between two rounds of sharing in a pool whose front-ends report, in milliseconds.
+pub const REPORTING_ROUND_MS: u64 = 100;

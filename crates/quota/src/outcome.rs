@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{Mode, Reclaim, SessionRules};
+
 /// What came of one command.
 pub type Outcome = Result<Reply, Refusal>;
 
@@ -26,6 +28,10 @@ pub enum Reply {
     HolderRemoved(HolderRemoved),
     /// To configure.
     Configured(Configured),
+    /// To report.
+    Reported(Box<Reported>),
+    /// To due.
+    Due(DueDone),
 }
 
 /// What a holder may use, and until when.
@@ -41,6 +47,97 @@ pub struct Grant {
     pub ttl_ms: u64,
     /// The clocks' drift in parts per million.
     pub drift_ppm: u32,
+}
+
+/// What a report is answered. The first eight and the claims are decided once and told again to a retry;
+/// the rest is as things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// What the holder may use.
+    pub grant: Grant,
+    /// Whether arrivals may be seated from idle slots without being asked for. Where not, `admit` alone seats
+    /// anyone, and idle slots are given back with the next report.
+    pub open: bool,
+    /// Whom to seat, each class at most once.
+    pub admit: Vec<Admission>,
+    /// To so many of its newest sessions the holder applies `when_waiting_s`.
+    pub shorten: u64,
+    /// The most that the holder may go by when it is cut off: it reaches no node, and its lease has run out.
+    pub floor: u64,
+    /// What came of the claims, in their order.
+    pub claims: Vec<(u64, Claimed)>,
+    /// The stricter of the pool's mode and the region's.
+    pub mode: Mode,
+    /// Why, for users to read.
+    pub reason: String,
+    /// Whether somebody of the region waits, or the region has more than its part, so that `when_waiting_s`
+    /// applies.
+    pub others_wait: bool,
+    /// How long a session may last.
+    pub session: SessionRules,
+    /// What is done where the region has more than its part.
+    pub reclaim: Reclaim,
+    /// Cluster time in milliseconds.
+    pub now_ms: u64,
+    /// The second in which the region was last closed before an opening.
+    pub closed_s: Option<u32>,
+    /// The second in which it was then opened; none while it is closed.
+    pub opened_s: Option<u32>,
+    /// As in [`Rules`](crate::Rules).
+    pub overtake_s: u32,
+    /// Says when the pool's rules have changed; at least 1.
+    pub rules_revision: u64,
+    /// How fast the classes that wait at this holder move.
+    pub flows: Vec<Flow>,
+    /// Tokens that another holder claims from this one, to be released or refused with the next report: at
+    /// most [`MAX_CLAIMS_PER_REPORT`](crate::limits::MAX_CLAIMS_PER_REPORT), the others later.
+    pub asked: Vec<u64>,
+}
+
+/// Whom to seat of one class: the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The class's place in the pool's rules.
+    pub class: u8,
+    /// How many at most.
+    pub users: u32,
+    /// None who arrived after this second.
+    pub until_s: u32,
+}
+
+/// How fast a class moves in the region, in thousandths of a user per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The class's place in the pool's rules.
+    pub class: u8,
+    /// Users of the class who wait in the region.
+    pub waiting: u64,
+    /// As is usual, over the last five minutes; 0 where it is not known yet.
+    pub rate: u64,
+    /// In a slow tenth of the time.
+    pub low_rate: u64,
+}
+
+/// What came of the claim of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claimed {
+    /// Whoever has it is being asked: claim it again.
+    Pending,
+    /// It is this holder's now.
+    Granted,
+    /// It is used up.
+    Refused,
+    /// The region remembers as many claims as it can: claim it again later.
+    TooMany,
+}
+
+/// What came of a calendar entry that was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueDone {
+    /// The budget's revision now.
+    pub revision: u64,
+    /// Whether this occurrence took effect now; else it had before.
+    pub applied: bool,
 }
 
 /// What a return freed.
@@ -187,5 +284,33 @@ pub enum Refusal {
         expected: u64,
         /// The revision now.
         current: u64,
+    },
+    /// The nominals and what is set aside for floors are over the capacity.
+    #[error(
+        "pool {pool:?}: nominals of {nominals} and floors of {floors} are over its capacity of {capacity}"
+    )]
+    FloorsOverCapacity {
+        /// The pool's name.
+        pool: String,
+        /// The sum of the nominals.
+        nominals: u64,
+        /// The sum of the floors.
+        floors: u64,
+        /// The capacity.
+        capacity: u64,
+    },
+    /// No such calendar entry.
+    #[error("entry {entry:?} does not exist in the calendar of pool {pool:?}")]
+    NoSuchEntry {
+        /// The pool's name.
+        pool: String,
+        /// The name given.
+        entry: String,
+    },
+    /// The lease reports who waits, and a renewal says nothing of that.
+    #[error("lease {lease} reports: report again, or take it anew to renew it from then on")]
+    LeaseReports {
+        /// The id given.
+        lease: LeaseId,
     },
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::calendar::Scheduled;
+use crate::floors::Floors;
 use crate::ranked::{NIL, Ranked};
+use crate::rules::{Gate, Mode, Rules};
 use crate::share::{Claim, share};
 use crate::state::Counted;
 
@@ -25,6 +28,19 @@ pub(crate) struct Pool {
     pub region_index: BTreeMap<Arc<str>, u32>,
     pub regions: Vec<Option<Region>>,
     pub holders: BTreeMap<Arc<str>, Holder>,
+    pub rules: Rules,
+    /// How many times the rules were set, from 1.
+    pub rules_revision: u64,
+    pub gate: Gate,
+    pub calendar: Vec<Scheduled>,
+    /// Sum of the regions' nominals.
+    pub nominals: u64,
+    /// Sum of what the regions' floors take off the capacity.
+    pub set_aside: u64,
+    /// Sum of the floors that holders were told.
+    pub told: u64,
+    /// Leases that report.
+    pub reporting: u64,
 }
 
 /// A region's terms and figures.
@@ -48,6 +64,12 @@ pub(crate) struct Region {
     pub ranks: u32,
     /// What the last round gave.
     pub shared: u64,
+    pub gate: Gate,
+    /// Whether the region's and the pool's mode let slots be given.
+    pub seats: bool,
+    /// Its time zone; empty where none was set.
+    pub zone: String,
+    pub floors: Floors,
 }
 
 /// The leases of one holder.
@@ -75,12 +97,59 @@ impl Pool {
             region_index: BTreeMap::new(),
             regions: Vec::new(),
             holders: BTreeMap::new(),
+            rules: Rules::default(),
+            rules_revision: 1,
+            gate: Gate::default(),
+            calendar: Vec::new(),
+            nominals: 0,
+            set_aside: 0,
+            told: 0,
+            reporting: 0,
         }
+    }
+
+    /// Slots that can be shared: those that no floor takes.
+    pub fn usable(&self) -> u64 {
+        self.capacity.saturating_sub(self.set_aside)
+    }
+
+    /// Slots that nobody has.
+    pub fn free(&self) -> u64 {
+        self.usable().saturating_sub(self.held)
     }
 
     /// Whether the regions claim more than there is.
     pub fn contended(&self) -> bool {
-        self.claimed > self.capacity
+        self.claimed > self.usable()
+    }
+
+    /// Changes the floors of a region, and what follows from them.
+    pub fn with_floors<T>(
+        &mut self,
+        region: u32,
+        change: impl FnOnce(&mut Floors) -> T,
+    ) -> Option<T> {
+        let region = self.regions.get_mut(region as usize)?.as_mut()?;
+        let (aside, told) = (region.floors.set_aside(), region.floors.told_sum);
+        let changed = change(&mut region.floors);
+        self.told = self.told - told + region.floors.told_sum;
+        if aside != region.floors.set_aside() {
+            self.set_aside = self.set_aside - aside + region.floors.set_aside();
+            self.dirty = true;
+        }
+        Some(changed)
+    }
+
+    /// Brings what follows from the modes up to date.
+    pub fn regate(&mut self) {
+        for region in self.regions.iter_mut().flatten() {
+            let limit = region.limit();
+            region.seats = self.gate.stricter(&region.gate).mode == Mode::Open;
+            if limit != region.limit() {
+                self.claimed = self.claimed - limit + region.limit();
+                self.dirty = true;
+            }
+        }
     }
 
     /// Slots that the sharing rules give a region.
@@ -154,13 +223,13 @@ impl Pool {
             .regions_by_name()
             .map(|r| Claim {
                 name: &r.name,
-                demand: r.demand,
+                demand: r.wants(),
                 nominal: r.nominal,
                 ceiling: r.ceiling,
                 weight: r.weight,
             })
             .collect();
-        let granted = share(self.capacity, &claims);
+        let granted = share(self.usable(), &claims);
         for (place, slots) in places.into_iter().zip(granted) {
             if let Some(region) = &mut self.regions[place as usize] {
                 region.shared = slots;
@@ -188,11 +257,20 @@ impl Region {
             leases: 0,
             ranks: NIL,
             shared: 0,
+            gate: Gate::default(),
+            seats: true,
+            zone: String::new(),
+            floors: Floors::default(),
         }
     }
 
-    /// Slots that the region can come to: its demand under its ceiling.
+    /// What the region asks for: nothing new while its mode gives nothing.
+    pub fn wants(&self) -> u64 {
+        if self.seats { self.demand } else { self.held }
+    }
+
+    /// Slots that the region can come to: what it asks for under its ceiling.
     pub fn limit(&self) -> u64 {
-        self.demand.min(self.ceiling.unwrap_or(u64::MAX))
+        self.wants().min(self.ceiling.unwrap_or(u64::MAX))
     }
 }

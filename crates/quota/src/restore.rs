@@ -113,6 +113,7 @@ impl State {
         for region in from.regions {
             let place = region.place;
             let region = restore_region(&region, &pool)?;
+            pool.nominals += region.nominal;
             pool.region_index.insert(Arc::clone(&region.name), place);
             put(&mut pool.regions, MAX_REGIONS_PER_POOL, place, region)
                 .ok_or_else(|| damaged(format!("a region of pool {name:?} has place {place}")))?;

@@ -12,7 +12,8 @@ pub struct Claim<'a> {
     pub name: &'a str,
     /// Slots wanted.
     pub demand: u64,
-    /// Slots guaranteed. The nominals of all claims add up to at most the capacity.
+    /// Slots guaranteed. Where the nominals of all claims add up to more than the capacity, it is the
+    /// proportional part that is guaranteed, rounded down.
     pub nominal: u64,
     /// Most slots, or `None` for no bound but the capacity.
     pub ceiling: Option<u64>,
@@ -33,11 +34,12 @@ impl Claim<'_> {
 /// than it wants or less than its guaranteed part, and depends on no order: whole slots that do not divide
 /// go out one each by largest remainder, then by name.
 pub fn share(capacity: u64, claims: &[Claim<'_>]) -> Vec<u64> {
+    let nominals = claims.iter().map(|c| u128::from(c.nominal)).sum();
     let guaranteed: Vec<Part<'_>> = claims
         .iter()
         .map(|c| Part {
             name: c.name,
-            want: c.limit().min(c.nominal),
+            want: c.limit().min(guaranteed(c.nominal, capacity, nominals)),
             weight: c.weight,
         })
         .collect();
@@ -57,6 +59,15 @@ pub fn share(capacity: u64, claims: &[Claim<'_>]) -> Vec<u64> {
         *slots += more;
     }
     granted
+}
+
+/// What a nominal guarantees of a capacity, where all nominals add up to `nominals`.
+pub(crate) fn guaranteed(nominal: u64, capacity: u64, nominals: u128) -> u64 {
+    if nominals <= u128::from(capacity) {
+        return nominal;
+    }
+    let part = u128::from(nominal) * u128::from(capacity) / nominals;
+    u64::try_from(part).unwrap_or(nominal)
 }
 
 /// One taker of an amount.

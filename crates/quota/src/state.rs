@@ -44,6 +44,8 @@ impl State {
             Command::Return(give) => self.give_back(give),
             Command::RemoveHolder(remove) => self.remove_holder(remove, command.checksum()),
             Command::Configure(configure) => self.configure(configure, command.checksum()),
+            Command::Report(report) => self.report(report),
+            Command::Due(due) => self.due(due),
         }
     }
 
@@ -87,10 +89,7 @@ impl State {
         // What closing leases hold is spoken for; the others share the rest.
         let amount = given.saturating_sub(region.closing);
         let part = self.ranks.part(region.ranks, place, lease.demand(), amount);
-        let room = pool
-            .capacity
-            .saturating_sub(pool.held)
-            .min(given.saturating_sub(region.held));
+        let room = pool.free().min(given.saturating_sub(region.held));
         (part.min(lease.wanted), room)
     }
 
@@ -145,6 +144,11 @@ impl State {
             let region = lease.region as usize;
             pool.count(region, place, Counted::default(), counted, &mut self.ranks);
         }
+    }
+
+    /// Cluster time in whole seconds, which arrivals are counted by.
+    pub(crate) fn now_s(&self) -> u32 {
+        u32::try_from(self.now_ms / 1_000).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn pool_place(&self, name: &str) -> Result<u32, Refusal> {

@@ -211,7 +211,7 @@ impl State {
         live.then(|| self.target(place).0)
     }
 
-    fn find_pool(&self, name: &str) -> Option<&Pool> {
+    pub(crate) fn find_pool(&self, name: &str) -> Option<&Pool> {
         self.pools[*self.pool_index.get(name)? as usize].as_ref()
     }
 

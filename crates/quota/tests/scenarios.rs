@@ -195,6 +195,7 @@ impl Story {
                     .collect();
                 writeln!(told, "revision {}{drains}", configured.revision)
             }
+            Ok(other) => writeln!(told, "{other:?}"),
             Err(refusal) => {
                 let mut words = refusal.to_string();
                 for (i, lease) in self.leases.iter().enumerate() {
