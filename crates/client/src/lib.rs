@@ -26,6 +26,7 @@ mod clock;
 mod holder;
 mod keeper;
 mod nodes;
+pub mod queue;
 mod reason;
 mod seats;
 mod sizing;

@@ -1,0 +1,178 @@
+//! Users who come with a token of another front-end, and those who go to one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::slab::{Entry, NONE, State};
+use super::{Claim, Claimed, Event, Grant, Queue, Shown, Standing};
+
+/// Most claims of a report, with what it releases and refuses.
+pub const MAX_CLAIMS: usize = 256;
+/// Most tokens that wait to be claimed.
+const MAX_SHOWN: usize = 65_536;
+/// How long a refusal is remembered, so that its token is not claimed again at every poll.
+const REMEMBER_S: u32 = 60;
+
+/// What is under way with the other front-ends of the region.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// Tokens to claim, and when they were last shown.
+    shown: BTreeMap<u64, (Shown, u32)>,
+    /// Their order.
+    order: VecDeque<u64>,
+    /// Users from elsewhere, whose ids don't say where they are kept.
+    places: BTreeMap<u64, u32>,
+    /// Tokens used up elsewhere, and until when to remember it.
+    used_up: BTreeMap<u64, u32>,
+    /// Answers to who asks for a token of ours, and whether it was released.
+    answers: VecDeque<(u64, bool)>,
+    /// How many of them the last report had.
+    told: usize,
+}
+
+impl Claims {
+    /// Where a user from elsewhere is kept.
+    pub fn place(&self, id: u64) -> Option<u32> {
+        self.places.get(&id).copied()
+    }
+
+    pub fn standing(&self, id: u64) -> Standing {
+        if self.shown.contains_key(&id) {
+            Standing::Checking
+        } else {
+            Standing::Gone
+        }
+    }
+
+    /// Claims a token no more.
+    pub fn withdraw(&mut self, id: u64) -> bool {
+        self.shown.remove(&id).is_some()
+    }
+
+    pub fn forget_place(&mut self, id: u64, at: u32) {
+        if self.places.get(&id) == Some(&at) {
+            self.places.remove(&id);
+        }
+    }
+
+    /// Whether somebody waits for what is to be told.
+    pub fn is_pressed(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// Claims, releases and refusals for a report: answers first, for others wait for them.
+    pub fn report(&mut self) -> (Vec<Claim>, Vec<u64>, Vec<u64>) {
+        self.told = self.answers.len().min(MAX_CLAIMS);
+        let told = || self.answers.iter().take(self.told);
+        let with = |released| {
+            let mut ids: Vec<u64> = told()
+                .filter(|answer| answer.1 == released)
+                .map(|a| a.0)
+                .collect();
+            ids.sort_unstable();
+            ids
+        };
+        let (released, refused) = (with(true), with(false));
+        let shown = &self.shown;
+        self.order.retain(|id| shown.contains_key(id));
+        let claims = self.order.iter().filter_map(|id| self.shown.get(id));
+        let claims = claims.take(MAX_CLAIMS - self.told).map(|(shown, _)| Claim {
+            id: shown.id,
+            issuer: shown.issuer,
+        });
+        (claims.collect(), released, refused)
+    }
+
+    fn show(&mut self, shown: Shown, now_s: u32) -> Standing {
+        if self
+            .used_up
+            .get(&shown.id)
+            .is_some_and(|&until| now_s < until)
+        {
+            return Standing::Gone;
+        }
+        if let Some((_, seen)) = self.shown.get_mut(&shown.id) {
+            *seen = now_s;
+        } else if self.shown.len() < MAX_SHOWN {
+            self.shown.insert(shown.id, (shown, now_s));
+            self.order.push_back(shown.id);
+        }
+        Standing::Checking
+    }
+}
+
+impl Queue {
+    /// A user shows a token of another front-end. It is claimed with the next reports; until that is
+    /// settled the answer is [`Standing::Checking`], and from then on as of [`Queue::poll`].
+    pub fn show(&mut self, now: std::time::Duration, shown: Shown) -> Standing {
+        if self.find(shown.id).is_some() {
+            return self.poll(now, shown.id);
+        }
+        match self.clock.second(now) {
+            Some(now_s) => self.claims.show(shown, now_s),
+            None => Standing::Checking,
+        }
+    }
+
+    /// What a grant says about tokens that went from one front-end to another.
+    pub(super) fn settle_claims(&mut self, now_s: u32, grant: &Grant) {
+        let told = std::mem::take(&mut self.claims.told);
+        self.claims.answers.drain(..told);
+        self.claims.used_up.retain(|_, until| now_s < *until);
+        for &(id, claimed) in &grant.claims {
+            match claimed {
+                Claimed::Pending => {}
+                Claimed::TooMany => {
+                    self.claims.order.retain(|&other| other != id);
+                    self.claims.order.push_back(id);
+                }
+                Claimed::Refused => {
+                    if self.claims.shown.remove(&id).is_some() {
+                        self.claims
+                            .used_up
+                            .insert(id, now_s.saturating_add(REMEMBER_S));
+                    }
+                }
+                Claimed::Granted => self.adopt(id, now_s),
+            }
+        }
+        for &id in &grant.asked {
+            if !self.claims.answers.iter().any(|answer| answer.0 == id) {
+                let released = self.release(id);
+                self.claims.answers.push_back((id, released));
+            }
+        }
+    }
+
+    /// The user of a token that was claimed takes the place that it says: who had a seat waits with the
+    /// second of arrival that they had, before nearly everybody, and goes on with the session.
+    fn adopt(&mut self, id: u64, now_s: u32) {
+        let Some((shown, seen)) = self.claims.shown.remove(&id) else {
+            // Withdrawn meanwhile. Whoever shows the token again claims it again, from this front-end.
+            return;
+        };
+        let class = usize::from(shown.class).min(self.waiting.len() - 1) as u8;
+        let mut entry = Entry::new(id, class, shown.second.min(NONE - 1), seen);
+        entry.start = shown.start_s.map_or(NONE, |start| start.min(now_s));
+        let at = self.users.insert(entry);
+        self.claims.places.insert(id, at);
+        self.line_up(at, seen);
+        self.events.push(Event::Adopted(self.user(at)));
+    }
+
+    /// Drops a user whom another front-end asks for, and says whether there was one.
+    fn release(&mut self, id: u64) -> bool {
+        if self.claims.withdraw(id) {
+            return true;
+        }
+        let Some(at) = self
+            .find(id)
+            .filter(|&at| self.users[at].state != State::Free)
+        else {
+            return false;
+        };
+        let user = self.user(at);
+        self.remove(at);
+        self.events.push(Event::Moved(user));
+        true
+    }
+}

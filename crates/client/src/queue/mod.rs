@@ -1,0 +1,553 @@
+//! A front-end's queue, without I/O: the time goes in with every call, and what is to be told to the
+//! coordinator comes out as a [`Report`], whose answer goes in as a [`Grant`].
+//!
+//! While the region is *open*, an arrival gets a free slot at once. While it is not, nobody is seated but
+//! by a grant's admissions, and every report gives idle slots back. Between a report and its answer no more
+//! is used than the report kept. Within a class, who arrived in an earlier second goes first.
+//!
+//! A user takes 56 bytes, and each second and class in which somebody waits or began a session at most 56
+//! more. Every step takes constant time, or the logarithm of the number of those seconds.
+
+mod buckets;
+mod claims;
+mod clock;
+mod sessions;
+mod slab;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::seats::{Ledger, MAX_SEATS};
+use clock::ClusterClock;
+use slab::{Entry, Line, NONE, Slab, State};
+
+pub use buckets::MAX_BUCKETS;
+pub use claims::MAX_CLAIMS;
+pub use types::{
+    Admission, Arrival, Bucket, Claim, Claimed, Event, Flow, Grant, Mode, NoEntry, Place, Report,
+    Session, SessionRules, Shown, Standing, User, Wait, Why,
+};
+
+/// Most users, waiting and seated, of one front-end.
+pub const MAX_USERS: u32 = 1 << PLACE_BITS;
+/// Bits of an id that say where its user is kept; the others are drawn.
+const PLACE_BITS: u32 = 24;
+/// Most classes of a pool.
+pub const MAX_CLASSES: usize = 16;
+/// Who comes while the region is closed is drawn a second among so many.
+const DRAW_S: u32 = 120;
+/// An arrival's peak fades to three quarters from report to report.
+const FADE: u64 = 4;
+
+/// What never changes in a queue's life.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// A user who waits, or was called, and gives no sign for so long is dropped. `None`: never.
+    pub silence_s: Option<u32>,
+    /// Slots wanted ready for arrivals while the region is open, at least.
+    pub reserve: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            silence_s: Some(60),
+            reserve: 16,
+        }
+    }
+}
+
+/// The queue and the sessions of one front-end.
+#[derive(Debug)]
+pub struct Queue {
+    settings: Settings,
+    random: fastrand::Rng,
+    clock: ClusterClock,
+    ledger: Ledger,
+    users: Slab,
+    /// Who waits, by class and second of arrival.
+    waiting: Vec<Line<0>>,
+    /// Which classes are served before all others.
+    first: Vec<bool>,
+    /// Who is seated, by the second in which the session began.
+    sessions: Line<0>,
+    /// Whom to look at again, by when.
+    wheel: Line<1>,
+    claims: claims::Claims,
+    events: Vec<Event>,
+    /// Slots granted, less those given back since.
+    slots: u64,
+    /// The floor gone by, and the one last granted.
+    floor: u64,
+    floor_granted: u64,
+    open: bool,
+    /// No node can be reached and the lease has run out: the floor is used.
+    alone: bool,
+    /// Nobody is let in any more.
+    stopping: bool,
+    mode: Mode,
+    reason: Arc<str>,
+    closed_s: Option<u32>,
+    rules: SessionRules,
+    others_wait: bool,
+    /// Sessions that began before this second have been told that others wait.
+    noticed_until: u32,
+    /// Sessions under [`Grant::shorten`].
+    shortened: u64,
+    flows: Vec<Flow>,
+    /// The second in which places were last counted.
+    counted: u32,
+    arrivals: u64,
+    peak: u64,
+    left: u64,
+    /// `left` as the last report had it.
+    left_told: u64,
+}
+
+impl Queue {
+    /// An empty queue of one class. Everything that it draws follows from `seed`.
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        Self {
+            settings,
+            random: fastrand::Rng::with_seed(seed),
+            clock: ClusterClock::default(),
+            ledger: Ledger::default(),
+            users: Slab::default(),
+            waiting: vec![Line::default()],
+            first: vec![false],
+            sessions: Line::default(),
+            wheel: Line::default(),
+            claims: claims::Claims::default(),
+            events: Vec::new(),
+            slots: 0,
+            floor: 0,
+            floor_granted: 0,
+            open: false,
+            alone: false,
+            stopping: false,
+            mode: Mode::Open,
+            reason: Arc::default(),
+            closed_s: None,
+            rules: SessionRules::default(),
+            others_wait: false,
+            noticed_until: 0,
+            shortened: 0,
+            flows: Vec::new(),
+            counted: NONE,
+            arrivals: 0,
+            peak: 0,
+            left: 0,
+            left_told: 0,
+        }
+    }
+
+    /// Sets the classes: for each, in the order of the pool's rules, whether it is served before those
+    /// that are not. `was` says the former position of each; users of a class that is no more go to the
+    /// last one.
+    pub fn set_classes(&mut self, first: &[bool], was: &[Option<u8>]) {
+        let count = first.len().clamp(1, MAX_CLASSES);
+        self.first = first[..first.len().min(count)].to_vec();
+        self.first.resize(count, false);
+        let mut now: Vec<u8> = vec![(count - 1) as u8; self.waiting.len()];
+        for (new, old) in was.iter().take(count).enumerate() {
+            if let Some(slot) = old.and_then(|old| now.get_mut(usize::from(old))) {
+                *slot = new as u8;
+            }
+        }
+        let moves = now
+            .iter()
+            .enumerate()
+            .any(|(old, &new)| usize::from(new) != old);
+        self.waiting
+            .resize_with(count.max(self.waiting.len()), Line::default);
+        if moves {
+            self.move_classes(&now, count);
+        }
+        self.waiting.truncate(count);
+    }
+
+    fn move_classes(&mut self, now: &[u8], count: usize) {
+        let old = std::mem::take(&mut self.waiting);
+        let order: Vec<u32> = old
+            .iter()
+            .flat_map(|line| line.within(&self.users, ..))
+            .collect();
+        self.waiting.resize_with(count, Line::default);
+        for at in self.users.places().collect::<Vec<_>>() {
+            let class = &mut self.users[at].class;
+            *class = now.get(usize::from(*class)).copied().unwrap_or(0);
+        }
+        for at in order {
+            let Entry { class, second, .. } = self.users[at];
+            self.waiting[usize::from(class)].push(&mut self.users, at, second);
+        }
+        self.flows.clear();
+    }
+
+    /// A user comes. They are seated at once where the region is open, a slot is free and nobody of the
+    /// class waits here.
+    pub fn arrive(&mut self, now: Duration, class: u8) -> Arrival {
+        let Some(now_s) = self.clock.second(now) else {
+            return Arrival::Refused(NoEntry::NotReady);
+        };
+        if usize::from(class) >= self.waiting.len() {
+            return Arrival::Refused(NoEntry::NoSuchClass);
+        }
+        if self.stopping || self.mode == Mode::Draining {
+            return Arrival::Refused(NoEntry::Draining);
+        }
+        if self.users.len() >= MAX_USERS {
+            return Arrival::Refused(NoEntry::Full);
+        }
+        self.arrivals += 1;
+        let second = match (self.mode, self.closed_s) {
+            (Mode::Closed, Some(closed)) => closed
+                .saturating_add(self.random.u32(..DRAW_S))
+                .min(NONE - 1),
+            _ => now_s,
+        };
+        let at = self.users.next();
+        let id = self.random.u64(..) << PLACE_BITS | u64::from(at);
+        self.users.insert(Entry::new(id, class, second, now_s));
+        let user = User { id, index: at };
+        let nobody_waits = self.waiting[usize::from(class)].is_empty();
+        if (self.open || self.alone) && nobody_waits && self.ledger.admit(|| now) {
+            self.sit(at, now_s);
+            return Arrival::Seated(user);
+        }
+        self.line_up(at, now_s);
+        Arrival::Waiting(user, self.place(at, now_s))
+    }
+
+    /// A sign of a user, and how they stand. Whoever was called takes the seat by it.
+    pub fn poll(&mut self, now: Duration, id: u64) -> Standing {
+        let (Some(at), Some(now_s)) = (self.find(id), self.clock.second(now)) else {
+            return self.claims.standing(id);
+        };
+        self.users[at].seen = now_s;
+        match self.users[at].state {
+            State::Waiting => Standing::Waiting(self.place(at, now_s)),
+            State::Called => {
+                self.unschedule(at);
+                self.sit(at, now_s);
+                Standing::Seated(self.session(at, now_s))
+            }
+            State::Seated => Standing::Seated(self.session(at, now_s)),
+            State::Free => Standing::Gone,
+        }
+    }
+
+    /// A user goes, out of the queue or out of the session. Says whether the user was known.
+    pub fn leave(&mut self, now: Duration, id: u64) -> bool {
+        let Some(at) = self.find(id) else {
+            return self.claims.withdraw(id);
+        };
+        self.remove(at);
+        self.serve(now);
+        true
+    }
+
+    /// What to tell the coordinator now. From here on, until the answer, no more is used than it keeps.
+    pub fn report(&mut self, now: Duration) -> Report {
+        self.tick(now);
+        self.peak = self.arrivals.max(self.peak - self.peak.div_ceil(FADE));
+        self.arrivals = 0;
+        let spare = self.spare();
+        let used = self.ledger.usage().in_use;
+        let idle = if self.open { spare } else { 0 };
+        let usage = self.ledger.cap(used + idle);
+        let kept = used.max(usage.limit).min(self.slots);
+        let in_use = used.min(kept);
+        self.slots = kept;
+        // Sessions on the floor stay there until there are slots for them.
+        let on_floor = used - in_use;
+        self.floor = self.floor_granted.max(self.floor.min(on_floor));
+        self.left_told = self.left;
+        let now_s = self.clock.second(now).unwrap_or(0);
+        let (waiting, exact_until_s) = buckets::buckets(&self.waiting, now_s);
+        let (claims, released, refused) = self.claims.report();
+        Report {
+            kept,
+            in_use,
+            spare: spare + on_floor,
+            waiting,
+            exact_until_s,
+            left: self.left,
+            floor: self.floor,
+            claims,
+            released,
+            refused,
+        }
+    }
+
+    /// The answer to the last report. Its slots are used before `deadline` only, on the same clock as `now`.
+    pub fn granted(&mut self, now: Duration, deadline: Duration, grant: &Grant) {
+        self.clock.learn(now, grant.cluster_ms);
+        let Some(now_s) = self.clock.second(now) else {
+            return;
+        };
+        self.slots = grant.slots.min(MAX_SEATS);
+        (self.floor_granted, self.alone) = (grant.floor, false);
+        self.floor = self.floor.max(grant.floor);
+        self.open = grant.open && !self.stopping;
+        self.mode = grant.mode;
+        self.reason = Arc::clone(&grant.reason);
+        self.closed_s = grant.closed_s;
+        self.flows.clone_from(&grant.flows);
+        self.left -= std::mem::take(&mut self.left_told);
+        self.set_session_rules(grant);
+        if now < deadline && !self.stopping {
+            self.ledger.open(self.slots, deadline);
+        }
+        self.settle_claims(now_s, grant);
+        for admission in &grant.admit {
+            self.admit(now, now_s, admission);
+        }
+        self.shorten(now_s, grant.shorten);
+        self.serve(now);
+        self.tick(now);
+    }
+
+    /// Lets time go on: drops the silent, and ends sessions that are over.
+    pub fn tick(&mut self, now: Duration) {
+        let Some(now_s) = self.clock.second(now) else {
+            return;
+        };
+        while let Some((_, at)) = self.wheel.first().filter(|&(due, _)| due <= now_s) {
+            self.unschedule(at);
+            self.look(at, now_s);
+        }
+        self.tell_that_others_wait(now_s);
+        self.serve(now);
+    }
+
+    /// The lease has run out, or has ended: its slots can't be used any more. Sessions that the floor does
+    /// not cover end, the newest first. Where no node can be reached, the floor is used from here on, until
+    /// the next grant.
+    pub fn run_out(&mut self, now: Duration, unreachable: bool) {
+        (self.slots, self.open) = (0, false);
+        self.ledger.shut();
+        let in_use = self.ledger.usage().in_use;
+        self.end_newest(in_use.saturating_sub(self.floor));
+        self.alone = unreachable && !self.stopping && self.seats_anyone();
+        if self.alone {
+            self.ledger.open(self.floor, Duration::MAX);
+            self.serve(now);
+        }
+    }
+
+    /// Lets nobody in or queue any more. Sessions go on.
+    pub fn stop(&mut self) {
+        (self.stopping, self.open, self.alone) = (true, false, false);
+        self.ledger.shut();
+    }
+
+    /// What has happened since it was last asked, in order.
+    pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
+        self.events.drain(..)
+    }
+
+    /// Whether a report should go out soon: arrivals are about to use up what is free.
+    pub fn is_pressed(&self) -> bool {
+        let usage = self.ledger.usage();
+        let free = usage.limit.saturating_sub(usage.in_use);
+        let short = self.open && (self.waiting() > 0 || free < self.spare() / 2);
+        short || self.claims.is_pressed()
+    }
+
+    /// Users who wait.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.iter().map(Line::len).sum()
+    }
+
+    /// Users of a class who wait.
+    pub fn waiting_in(&self, class: u8) -> u64 {
+        self.waiting.get(usize::from(class)).map_or(0, Line::len)
+    }
+
+    /// Slots with a user on them.
+    pub fn in_use(&self) -> u64 {
+        self.ledger.usage().in_use
+    }
+
+    /// Whether arrivals are seated at once.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The mode, and the reason for it in words for users.
+    pub fn mode(&self) -> (Mode, &Arc<str>) {
+        (self.mode, &self.reason)
+    }
+
+    /// The floor gone by.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The second of cluster time; `None` before the first grant.
+    pub fn second(&self, now: Duration) -> Option<u32> {
+        self.clock.second(now)
+    }
+
+    /// How many slots there are, and until when.
+    #[allow(dead_code)]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn find(&self, id: u64) -> Option<u32> {
+        let at = id as u32 & (MAX_USERS - 1);
+        match self.users.find(at, id) {
+            Some(_) => Some(at),
+            None => self.claims.place(id),
+        }
+    }
+
+    fn user(&self, at: u32) -> User {
+        User {
+            id: self.users[at].id,
+            index: at,
+        }
+    }
+
+    fn place(&mut self, at: u32, now_s: u32) -> Place {
+        let Entry { class, second, .. } = self.users[at];
+        let class = usize::from(class);
+        let ahead = self.waiting[class]
+            .ahead_of_last(second)
+            .unwrap_or_else(|| {
+                if self.counted != now_s {
+                    self.waiting.iter_mut().for_each(Line::count);
+                    self.counted = now_s;
+                }
+                self.waiting[class].ahead(second)
+            });
+        Place { ahead, wait: None }
+    }
+
+    /// Arrivals of a second, with something to spare.
+    fn spare(&self) -> u64 {
+        let peak = self.peak.max(self.arrivals);
+        self.settings.reserve.max(peak + peak / 2)
+    }
+
+    fn seats_anyone(&self) -> bool {
+        matches!(self.mode, Mode::Open | Mode::Frozen)
+    }
+
+    /// Puts a user, who has just come, in line.
+    fn line_up(&mut self, at: u32, now_s: u32) {
+        let Entry { class, second, .. } = self.users[at];
+        self.users[at].state = State::Waiting;
+        self.waiting[usize::from(class)].push(&mut self.users, at, second);
+        self.expect_sign(at, now_s);
+    }
+
+    fn expect_sign(&mut self, at: u32, seen: u32) {
+        if let Some(silence) = self.settings.silence_s {
+            self.schedule(at, seen.saturating_add(silence));
+        }
+    }
+
+    fn admit(&mut self, now: Duration, now_s: u32, admission: &Admission) {
+        let class = usize::from(admission.class);
+        for _ in 0..admission.users {
+            let head = self.waiting.get(class).and_then(Line::first);
+            let Some((_, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
+                return;
+            };
+            if !self.ledger.admit(|| now) {
+                return;
+            }
+            self.call(at, now_s);
+        }
+    }
+
+    /// Gives free slots to who waits, where this front-end may decide that by itself.
+    fn serve(&mut self, now: Duration) {
+        if !(self.open || self.alone) {
+            return;
+        }
+        let Some(now_s) = self.clock.second(now) else {
+            return;
+        };
+        while let Some(at) = self.next() {
+            if !self.ledger.admit(|| now) {
+                return;
+            }
+            self.call(at, now_s);
+        }
+    }
+
+    /// Who is to be seated next: of the classes that go first, then of all, the oldest.
+    fn next(&self) -> Option<u32> {
+        let heads = self.waiting.iter().zip(&self.first).enumerate();
+        heads
+            .filter_map(|(class, (line, &first))| {
+                let (second, at) = line.first()?;
+                let rank = if first {
+                    (0, class as u32)
+                } else {
+                    (1, second)
+                };
+                Some((rank, class, at))
+            })
+            .min()
+            .map(|(_, _, at)| at)
+    }
+
+    /// A slot, already counted, goes to a user who waits.
+    fn call(&mut self, at: u32, now_s: u32) {
+        let Entry { class, second, .. } = self.users[at];
+        self.waiting[usize::from(class)].remove(&mut self.users, at, second);
+        self.unschedule(at);
+        self.users[at].state = State::Called;
+        self.expect_sign(at, now_s);
+        self.events.push(Event::Called(self.user(at)));
+    }
+
+    /// Takes a user out of everything.
+    fn remove(&mut self, at: u32) {
+        let Entry {
+            id,
+            class,
+            second,
+            start,
+            state,
+            ..
+        } = self.users[at];
+        self.unschedule(at);
+        match state {
+            State::Waiting => {
+                self.waiting[usize::from(class)].remove(&mut self.users, at, second);
+            }
+            State::Seated => self.sessions.remove(&mut self.users, at, start),
+            State::Called | State::Free => {}
+        }
+        if matches!(state, State::Called | State::Seated) {
+            self.ledger.release();
+            self.left += 1;
+        }
+        self.forget_shortened(at);
+        self.claims.forget_place(id, at);
+        self.users.remove(at);
+    }
+
+    fn schedule(&mut self, at: u32, due: u32) {
+        if due != NONE {
+            self.users[at].due = due;
+            self.wheel.push(&mut self.users, at, due);
+        }
+    }
+
+    fn unschedule(&mut self, at: u32) {
+        let due = std::mem::replace(&mut self.users[at].due, NONE);
+        if due != NONE {
+            self.wheel.remove(&mut self.users, at, due);
+        }
+    }
+}

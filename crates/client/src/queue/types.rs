@@ -1,0 +1,281 @@
+//! What goes into a queue and comes out of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A user as the queue knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// The id that the ticket and the seat carry.
+    pub id: u64,
+    /// Where the user is kept: small, and another user's once this one has gone.
+    pub index: u32,
+}
+
+/// What comes of an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Come in.
+    Seated(User),
+    /// Please wait your turn.
+    Waiting(User, Place),
+    /// Nobody may come in or queue.
+    Refused(NoEntry),
+}
+
+/// Why somebody may neither come in nor queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoEntry {
+    /// The cluster has not said its time yet: in a moment.
+    NotReady,
+    /// The pool or region is being drained, or this front-end is.
+    Draining,
+    /// The front-end holds [`MAX_USERS`](super::MAX_USERS).
+    Full,
+    /// The pool's rules have no such class.
+    NoSuchClass,
+}
+
+impl fmt::Display for NoEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotReady => "the front-end has not heard from the cluster yet; try again shortly",
+            Self::Draining => "nobody is let in or may queue now",
+            Self::Full => "the front-end's queue is full; try another",
+            Self::NoSuchClass => "class: the pool's rules have none of this name",
+        })
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Users of the same class who wait at this front-end and came in an earlier second.
+    pub ahead: u64,
+    /// How long it may take; `None` while nothing is known.
+    pub wait: Option<Wait>,
+}
+
+/// How long somebody may have to wait, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// Half of the users are seated within this.
+    pub p50_s: u64,
+    /// Nine of ten are.
+    pub p90_s: u64,
+}
+
+/// How a user stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In the queue.
+    Waiting(Place),
+    /// In.
+    Seated(Session),
+    /// The user came from another front-end, and the region is being asked about the token.
+    Checking,
+    /// Not known here: the token was used up, the session is over, or the user was silent for too long.
+    Gone,
+}
+
+/// A session. Seconds are of cluster time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// When it began.
+    pub start_s: u32,
+    /// When it ends at the latest, as far as is known now; `None` without a limit.
+    pub ends_s: Option<u32>,
+    /// Whether it ends so soon that its user should be told.
+    pub notice: bool,
+}
+
+/// What happened to a user without being asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A waiting user has a seat. It begins with the user's next poll.
+    Called(User),
+    /// A session will end at this second of cluster time; its user should be told.
+    Notice(User, u32),
+    /// A session is over.
+    Ended(User, Why),
+    /// Somebody who waited, or was called, was silent for too long.
+    Abandoned(User),
+    /// Another front-end of the region has the user now.
+    Moved(User),
+    /// A user from another front-end is known here from now on.
+    Adopted(User),
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It reached the limit.
+    Limit,
+    /// Its user gave no sign for too long.
+    Idle,
+    /// Others wait, or its region has to give slots back.
+    Waiting,
+    /// No lease covers it any more.
+    Uncovered,
+}
+
+/// Whether the pool and region seat anyone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// By the rules.
+    #[default]
+    Open,
+    /// Nobody is seated; sessions go on, and people may queue.
+    Paused,
+    /// Nobody is seated and nobody may begin to queue.
+    Draining,
+    /// No slot moves between front-ends.
+    Frozen,
+    /// Before an opening: who comes now is drawn by lot.
+    Closed,
+}
+
+/// How long a session may last, in seconds. `None` is without limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionRules {
+    /// The longest.
+    pub limit_s: Option<u32>,
+    /// The longest without a sign of its user.
+    pub idle_s: Option<u32>,
+    /// The longest while others wait.
+    pub when_waiting_s: Option<u32>,
+    /// How long before its end a user is told.
+    pub notice_s: u32,
+    /// No session is made shorter than this.
+    pub least_s: u32,
+}
+
+/// Whom to seat of a class: the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// The class, by its position in the rules.
+    pub class: u8,
+    /// How many.
+    pub users: u64,
+    /// None who arrived after this second.
+    pub until_s: u32,
+}
+
+/// How fast the queue of a class moves in the region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// The class, by its position in the rules.
+    pub class: u8,
+    /// Its users who wait in the region.
+    pub waiting: u64,
+    /// Thousandths of a user per second, at the median.
+    pub rate_milli: u64,
+    /// The same at the slow end.
+    pub low_rate_milli: u64,
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The front-end that had it is being asked.
+    Pending,
+    /// It is ours.
+    Granted,
+    /// It was used up elsewhere.
+    Refused,
+    /// The region remembers no more claims for now.
+    TooMany,
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// Slots that may be used.
+    pub slots: u64,
+    /// Whether arrivals may be seated at once.
+    pub open: bool,
+    /// The stricter of the pool's and the region's mode.
+    pub mode: Mode,
+    /// Why, in words for users.
+    pub reason: Arc<str>,
+    /// Whom to seat now.
+    pub admit: Vec<Admission>,
+    /// Sessions, from the newest, to which `when_waiting_s` applies whoever waits.
+    pub shorten: u64,
+    /// Whether somebody of the region waits.
+    pub others_wait: bool,
+    /// Slots that may be used where no node can be reached and the lease has run out.
+    pub floor: u64,
+    /// How long sessions may last.
+    pub session: SessionRules,
+    /// Cluster time of the answer, in milliseconds.
+    pub cluster_ms: u64,
+    /// When the region was closed.
+    pub closed_s: Option<u32>,
+    /// How fast the region's queue moves.
+    pub flows: Vec<Flow>,
+    /// What came of the report's claims.
+    pub claims: Vec<(u64, Claimed)>,
+    /// Ids that other front-ends claim from this one.
+    pub asked: Vec<u64>,
+}
+
+/// Users of a class who arrived together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket {
+    /// The class, by its position in the rules.
+    pub class: u8,
+    /// The second of cluster time, or the first of several.
+    pub second: u32,
+    /// How many.
+    pub users: u32,
+}
+
+/// A token that was issued elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The token's id.
+    pub id: u64,
+    /// The fingerprint of who issued it.
+    pub issuer: u32,
+}
+
+/// What the coordinator is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Slots kept, in use or idle.
+    pub kept: u64,
+    /// Slots with a user on them.
+    pub in_use: u64,
+    /// Slots wanted ready beyond those in use and those who wait.
+    pub spare: u64,
+    /// Who waits, by class and second.
+    pub waiting: Vec<Bucket>,
+    /// Before this second, a bucket is one second.
+    pub exact_until_s: u32,
+    /// Slots that users have left since the last report that was answered.
+    pub left: u64,
+    /// The floor gone by.
+    pub floor: u64,
+    /// Tokens from elsewhere.
+    pub claims: Vec<Claim>,
+    /// Ids asked for and dropped here.
+    pub released: Vec<u64>,
+    /// Ids asked for and used up here.
+    pub refused: Vec<u64>,
+}
+
+/// A token from another front-end, its signature verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Its id.
+    pub id: u64,
+    /// The fingerprint of who issued it.
+    pub issuer: u32,
+    /// The user's class, by its position in the rules.
+    pub class: u8,
+    /// The second of cluster time in which the user arrived.
+    pub second: u32,
+    /// When the session began, where the token is a seat.
+    pub start_s: Option<u32>,
+}
