@@ -1,10 +1,9 @@
 //! Who waits, in a bounded number of buckets however many they are.
 
 use super::slab::Line;
-use super::types::Bucket;
+use quota::Bucket;
+use quota::limits::MAX_BUCKETS;
 
-/// Most buckets of a report.
-pub const MAX_BUCKETS: usize = 128;
 /// Most of them that stand for one second alone; the others are enough for two of each class.
 const MAX_EXACT: usize = 96;
 /// Buckets of a class from there on: 1, 2, 4 seconds wide and so on, and the last one for all the rest.

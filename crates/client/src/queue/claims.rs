@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::slab::{Entry, NONE, State};
-use super::{Claim, Claimed, Event, Grant, Queue, Shown, Standing};
+use super::{Event, Grant, Queue, Shown, Standing};
+use quota::limits::MAX_CLAIMS_PER_REPORT;
+use quota::{Claimed, TokenClaim};
 
-/// Most claims of a report, with what it releases and refuses.
-pub const MAX_CLAIMS: usize = 256;
 /// Most tokens that wait to be claimed.
 const MAX_SHOWN: usize = 65_536;
 /// How long a refusal is remembered, so that its token is not claimed again at every poll.
@@ -60,8 +60,8 @@ impl Claims {
     }
 
     /// Claims, releases and refusals for a report: answers first, for others wait for them.
-    pub fn report(&mut self) -> (Vec<Claim>, Vec<u64>, Vec<u64>) {
-        self.told = self.answers.len().min(MAX_CLAIMS);
+    pub fn report(&mut self) -> (Vec<TokenClaim>, Vec<u64>, Vec<u64>) {
+        self.told = self.answers.len().min(MAX_CLAIMS_PER_REPORT);
         let told = || self.answers.iter().take(self.told);
         let with = |released| {
             let mut ids: Vec<u64> = told()
@@ -75,10 +75,12 @@ impl Claims {
         let shown = &self.shown;
         self.order.retain(|id| shown.contains_key(id));
         let claims = self.order.iter().filter_map(|id| self.shown.get(id));
-        let claims = claims.take(MAX_CLAIMS - self.told).map(|(shown, _)| Claim {
-            id: shown.id,
-            issuer: shown.issuer,
-        });
+        let claims = claims
+            .take(MAX_CLAIMS_PER_REPORT - self.told)
+            .map(|(shown, _)| TokenClaim {
+                id: shown.id,
+                issuer: shown.issuer,
+            });
         (claims.collect(), released, refused)
     }
 

@@ -8,6 +8,7 @@
 //! A user takes 56 bytes, and each second and class in which somebody waits or began a session at most 56
 //! more. Every step takes constant time, or the logarithm of the number of those seconds.
 
+mod accuracy;
 mod buckets;
 mod claims;
 mod clock;
@@ -22,21 +23,19 @@ use std::time::Duration;
 
 use crate::seats::{Ledger, MAX_SEATS};
 use clock::ClusterClock;
+use quota::limits::MAX_CLASSES;
+use quota::{Admission, Flow, Mode, SessionRules, Wait};
 use slab::{Entry, Line, NONE, Slab, State};
 
-pub use buckets::MAX_BUCKETS;
-pub use claims::MAX_CLAIMS;
+pub use accuracy::Accuracy;
 pub use types::{
-    Admission, Arrival, Bucket, Claim, Claimed, Event, Flow, Grant, Mode, NoEntry, Place, Report,
-    Session, SessionRules, Shown, Standing, User, Wait, Why,
+    Arrival, Event, Grant, NoEntry, Place, Report, Session, Shown, Standing, User, Why,
 };
 
 /// Most users, waiting and seated, of one front-end.
 pub const MAX_USERS: u32 = 1 << PLACE_BITS;
 /// Bits of an id that say where its user is kept; the others are drawn.
 const PLACE_BITS: u32 = 24;
-/// Most classes of a pool.
-pub const MAX_CLASSES: usize = 16;
 /// Who comes while the region is closed is drawn a second among so many.
 const DRAW_S: u32 = 120;
 /// An arrival's peak fades to three quarters from report to report.
@@ -100,6 +99,7 @@ pub struct Queue {
     flows: Vec<Flow>,
     /// The second in which places were last counted.
     counted: u32,
+    accuracy: Accuracy,
     arrivals: u64,
     peak: u64,
     left: u64,
@@ -137,6 +137,7 @@ impl Queue {
             shortened: 0,
             flows: Vec::new(),
             counted: NONE,
+            accuracy: Accuracy::default(),
             arrivals: 0,
             peak: 0,
             left: 0,
@@ -145,46 +146,12 @@ impl Queue {
     }
 
     /// Sets the classes: for each, in the order of the pool's rules, whether it is served before those
-    /// that are not. `was` says the former position of each; users of a class that is no more go to the
-    /// last one.
-    pub fn set_classes(&mut self, first: &[bool], was: &[Option<u8>]) {
-        let count = first.len().clamp(1, MAX_CLASSES);
-        self.first = first[..first.len().min(count)].to_vec();
+    /// that are not. A class keeps its place for ever; new ones come at the end.
+    pub fn set_classes(&mut self, first: impl IntoIterator<Item = bool>) {
+        self.first = first.into_iter().take(MAX_CLASSES).collect();
+        let count = self.first.len().max(self.waiting.len());
         self.first.resize(count, false);
-        let mut now: Vec<u8> = vec![(count - 1) as u8; self.waiting.len()];
-        for (new, old) in was.iter().take(count).enumerate() {
-            if let Some(slot) = old.and_then(|old| now.get_mut(usize::from(old))) {
-                *slot = new as u8;
-            }
-        }
-        let moves = now
-            .iter()
-            .enumerate()
-            .any(|(old, &new)| usize::from(new) != old);
-        self.waiting
-            .resize_with(count.max(self.waiting.len()), Line::default);
-        if moves {
-            self.move_classes(&now, count);
-        }
-        self.waiting.truncate(count);
-    }
-
-    fn move_classes(&mut self, now: &[u8], count: usize) {
-        let old = std::mem::take(&mut self.waiting);
-        let order: Vec<u32> = old
-            .iter()
-            .flat_map(|line| line.within(&self.users, ..))
-            .collect();
         self.waiting.resize_with(count, Line::default);
-        for at in self.users.places().collect::<Vec<_>>() {
-            let class = &mut self.users[at].class;
-            *class = now.get(usize::from(*class)).copied().unwrap_or(0);
-        }
-        for at in order {
-            let Entry { class, second, .. } = self.users[at];
-            self.waiting[usize::from(class)].push(&mut self.users, at, second);
-        }
-        self.flows.clear();
     }
 
     /// A user comes. They are seated at once where the region is open, a slot is free and nobody of the
@@ -219,7 +186,11 @@ impl Queue {
             return Arrival::Seated(user);
         }
         self.line_up(at, now_s);
-        Arrival::Waiting(user, self.place(at, now_s))
+        let place = self.place(at, now_s);
+        if second == now_s {
+            self.users[at].foretell(place.wait);
+        }
+        Arrival::Waiting(user, place)
     }
 
     /// A sign of a user, and how they stand. Whoever was called takes the seat by it.
@@ -383,6 +354,11 @@ impl Queue {
         (self.mode, &self.reason)
     }
 
+    /// How far off the foretold waits were.
+    pub fn accuracy(&self) -> &Accuracy {
+        &self.accuracy
+    }
+
     /// The floor gone by.
     pub fn floor(&self) -> u64 {
         self.floor
@@ -426,7 +402,27 @@ impl Queue {
                 }
                 self.waiting[class].ahead(second)
             });
-        Place { ahead, wait: None }
+        Place {
+            ahead,
+            wait: self.wait(class, ahead),
+        }
+    }
+
+    /// How long somebody of a class waits who has so many ahead at this front-end: its part of those who
+    /// wait in the region is taken to be the same at every second.
+    fn wait(&self, class: usize, ahead: u64) -> Option<Wait> {
+        let flow = self
+            .flows
+            .iter()
+            .find(|flow| usize::from(flow.class) == class)?;
+        let here = u128::from(self.waiting[class].len().max(1));
+        let there = u128::from(flow.waiting).max(here);
+        let ahead = (u128::from(ahead) * there).div_ceil(here);
+        quota::estimate(
+            ahead.try_into().unwrap_or(u64::MAX),
+            flow.rate,
+            flow.low_rate,
+        )
     }
 
     /// Arrivals of a second, with something to spare.
@@ -505,6 +501,7 @@ impl Queue {
         let Entry { class, second, .. } = self.users[at];
         self.waiting[usize::from(class)].remove(&mut self.users, at, second);
         self.unschedule(at);
+        self.accuracy.count(&self.users[at], now_s);
         self.users[at].state = State::Called;
         self.expect_sign(at, now_s);
         self.events.push(Event::Called(self.user(at)));

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
+use quota::Wait;
+
 /// Stands for no index and no second.
 pub const NONE: u32 = u32::MAX;
 /// Users in one piece of memory: pieces are never moved, so a queue that grows copies nothing and wastes
@@ -27,7 +29,6 @@ pub struct Entry {
     pub due: u32,
     links: [Link; 2],
     /// The wait that was foretold on arrival, in seconds at 50 % and 90 %; 0 for none.
-    #[allow(dead_code)]
     pub told: [u16; 2],
     /// The class.
     pub class: u8,
@@ -76,6 +77,13 @@ impl Entry {
             class,
             state: State::Waiting,
             shortened: false,
+        }
+    }
+
+    /// Remembers the wait that was foretold.
+    pub fn foretell(&mut self, wait: Option<Wait>) {
+        if let Some(wait) = wait {
+            self.told = [wait.p50_s, wait.p90_s].map(|s| s.clamp(1, u16::MAX.into()) as u16);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a queue does, by itself.
 
 use super::*;
+use quota::limits::MAX_BUCKETS;
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -17,7 +18,7 @@ fn quiet() -> Settings {
 }
 
 /// A grant in the second `t`, which is also that of the front-end's own clock.
-fn grant(t: u64, slots: u64, admit: &[(u8, u64, u32)]) -> Grant {
+fn grant(t: u64, slots: u64, admit: &[(u8, u32, u32)]) -> Grant {
     Grant {
         slots,
         cluster_ms: t * 1_000,
@@ -165,7 +166,7 @@ fn no_more_is_used_than_a_report_kept_until_it_is_answered() {
 #[test]
 fn the_order_is_by_second_and_class_and_who_goes_first() {
     let mut queue = queue(quiet(), &grant(10, 0, &[]));
-    queue.set_classes(&[false, true, false], &[Some(0)]);
+    queue.set_classes([false, true, false]);
     let everyone = waits(queue.arrive(at(10), 0));
     let other = waits(queue.arrive(at(11), 2));
     let teacher = waits(queue.arrive(at(12), 1));
@@ -298,7 +299,7 @@ fn cut_off_the_floor_is_used_and_the_rest_ends() {
 fn a_waiting_user_takes_less_than_64_bytes() {
     assert_eq!(size_of::<Entry>(), 56);
     let mut queue = queue(Settings::default(), &grant(0, 0, &[]));
-    queue.set_classes(&[false; 3], &[Some(0)]);
+    queue.set_classes([false; 3]);
     for n in 0..200_000_u64 {
         waits(queue.arrive(at(n / 100), (n % 3) as u8));
     }
@@ -311,7 +312,7 @@ fn a_waiting_user_takes_less_than_64_bytes() {
 #[test]
 fn a_report_is_bounded_and_exact_for_the_oldest() {
     let mut queue = queue(quiet(), &grant(0, 0, &[]));
-    queue.set_classes(&[false; 16], &[Some(0)]);
+    queue.set_classes([false; 16]);
     for n in 0..40_000_u64 {
         waits(queue.arrive(at(n / 20), (n % 16) as u8));
     }
@@ -321,7 +322,7 @@ fn a_report_is_bounded_and_exact_for_the_oldest() {
         "{}",
         report.waiting.len()
     );
-    assert!(report.waiting.is_sorted());
+    assert!(report.waiting.is_sorted_by_key(|b| (b.class, b.second)));
     let users: u64 = report.waiting.iter().map(|b| u64::from(b.users)).sum();
     assert_eq!(users, 40_000, "nobody is left out");
     assert!(report.exact_until_s >= 4, "{}", report.exact_until_s);
@@ -345,4 +346,270 @@ fn a_report_is_bounded_and_exact_for_the_oldest() {
         (61, 50),
         "all of it is exact"
     );
+}
+
+#[test]
+fn waits_are_foretold_from_the_regions_flow_and_measured() {
+    let flow = Flow {
+        class: 0,
+        waiting: 40,
+        rate: 2_000,
+        low_rate: 1_000,
+    };
+    let mut queue = queue(quiet(), &grant(0, 0, &[]));
+    for _ in 0..10 {
+        assert!(matches!(
+            queue.arrive(at(0), 0),
+            Arrival::Waiting(_, Place { wait: None, .. })
+        ));
+    }
+    queue.report(at(1));
+    queue.granted(
+        at(1),
+        LATE,
+        &Grant {
+            flows: vec![flow],
+            ..grant(1, 0, &[])
+        },
+    );
+    let Arrival::Waiting(user, place) = queue.arrive(at(1), 0) else {
+        panic!("seated");
+    };
+    // 10 of 11 who wait here are ahead, and so 37 of the region's 40: 38 turns at two a second.
+    assert_eq!(place.ahead, 10);
+    assert_eq!(place.wait, quota::estimate(37, 2_000, 1_000));
+    assert_eq!(place.wait.map(|wait| wait.p50_s), Some(19));
+    queue.report(at(29));
+    queue.granted(at(29), LATE, &grant(29, 11, &[(0, 11, 29)]));
+    assert!(called(&mut queue).contains(&user.id));
+    let accuracy = *queue.accuracy();
+    assert_eq!(
+        (accuracy.told, accuracy.within_p50, accuracy.within_p90),
+        (1, 0, 1)
+    );
+    assert_eq!(accuracy.quarters[28 * 4 / 19], 1);
+}
+
+#[test]
+fn sessions_end_at_their_limit_and_when_their_user_is_idle() {
+    let session = SessionRules {
+        limit_s: Some(100),
+        idle_s: Some(30),
+        notice_s: 10,
+        ..SessionRules::default()
+    };
+    let mut queue = queue(
+        quiet(),
+        &Grant {
+            session,
+            ..open(0, 2)
+        },
+    );
+    let (idle, alive) = (sits(queue.arrive(at(0), 0)), sits(queue.arrive(at(0), 0)));
+    for t in [20, 40, 60, 80] {
+        queue.tick(at(t));
+        queue.poll(at(t), alive.id);
+    }
+    assert_eq!(
+        queue.events().collect::<Vec<_>>(),
+        [Event::Ended(idle, Why::Idle)]
+    );
+    let expected = Session {
+        start_s: 0,
+        ends_s: Some(100),
+        notice: true,
+    };
+    assert_eq!(queue.poll(at(90), alive.id), Standing::Seated(expected));
+    queue.tick(at(99));
+    assert_eq!(queue.in_use(), 1);
+    queue.tick(at(100));
+    assert_eq!(
+        queue.events().collect::<Vec<_>>(),
+        [Event::Ended(alive, Why::Limit)]
+    );
+}
+
+#[test]
+fn while_others_wait_sessions_are_shorter_but_not_without_notice() {
+    let session = SessionRules {
+        when_waiting_s: Some(60),
+        notice_s: 20,
+        least_s: 30,
+        ..SessionRules::default()
+    };
+    let mut queue = queue(
+        quiet(),
+        &Grant {
+            session,
+            ..open(0, 3)
+        },
+    );
+    let (old, young) = (sits(queue.arrive(at(0), 0)), sits(queue.arrive(at(90), 0)));
+    queue.report(at(100));
+    queue.granted(
+        at(100),
+        LATE,
+        &Grant {
+            session,
+            others_wait: true,
+            ..grant(100, 2, &[])
+        },
+    );
+    queue.tick(at(129));
+    assert_eq!(
+        queue.events().collect::<Vec<_>>(),
+        [Event::Notice(old, 120), Event::Ended(old, Why::Waiting)]
+    );
+    queue.tick(at(130));
+    assert_eq!(
+        queue.events().collect::<Vec<_>>(),
+        [Event::Notice(young, 150)]
+    );
+    queue.tick(at(150));
+    assert_eq!(queue.in_use(), 0);
+}
+
+#[test]
+fn shortening_takes_the_newest_sessions_and_counts_them_once() {
+    let session = SessionRules {
+        limit_s: Some(1_000),
+        when_waiting_s: Some(60),
+        notice_s: 5,
+        least_s: 10,
+        ..SessionRules::default()
+    };
+    let shorten = |t, shorten| Grant {
+        session,
+        shorten,
+        ..grant(t, 4, &[])
+    };
+    let mut queue = queue(
+        quiet(),
+        &Grant {
+            session,
+            ..open(0, 4)
+        },
+    );
+    let seated: Vec<_> = (0..4).map(|t| sits(queue.arrive(at(t), 0))).collect();
+    queue.report(at(10));
+    queue.granted(at(10), LATE, &shorten(10, 2));
+    queue.report(at(11));
+    queue.granted(at(11), LATE, &shorten(11, 2));
+    let told: Vec<_> = queue.events().collect();
+    assert_eq!(
+        told,
+        [Event::Notice(seated[3], 63), Event::Notice(seated[2], 62)]
+    );
+    queue.tick(at(63));
+    assert_eq!(queue.in_use(), 2);
+}
+
+#[test]
+fn a_ticket_goes_from_one_front_end_to_another_and_is_never_at_both() {
+    let shown = |user: User, second| Shown {
+        id: user.id,
+        issuer: 9,
+        class: 0,
+        second,
+        start_s: None,
+    };
+    let mut a = queue(quiet(), &grant(10, 0, &[]));
+    let mut b = Queue::new(quiet(), 8);
+    b.granted(at(10), LATE, &grant(10, 0, &[]));
+    let user = waits(a.arrive(at(10), 0));
+    let later = waits(b.arrive(at(11), 0));
+    assert_eq!(b.show(at(12), shown(user, 10)), Standing::Checking);
+    let report = b.report(at(12));
+    assert_eq!(
+        report.claims,
+        [quota::TokenClaim {
+            id: user.id,
+            issuer: 9
+        }]
+    );
+    let claims = |claimed| Grant {
+        claims: vec![(user.id, claimed)],
+        ..grant(12, 0, &[])
+    };
+    b.granted(at(12), LATE, &claims(quota::Claimed::Pending));
+    assert_eq!(b.report(at(13)).claims.len(), 1, "until it is settled");
+    a.granted(
+        at(12),
+        LATE,
+        &Grant {
+            asked: vec![user.id],
+            ..grant(12, 0, &[])
+        },
+    );
+    assert_eq!(
+        a.poll(at(12), user.id),
+        Standing::Gone,
+        "dropped before it is said"
+    );
+    assert_eq!(a.report(at(13)).released, [user.id]);
+    assert_eq!(
+        a.report(at(13)).released,
+        [user.id],
+        "again, for the answer has not come"
+    );
+    a.granted(at(13), LATE, &grant(13, 0, &[]));
+    assert_eq!(a.report(at(14)).released, []);
+    b.granted(at(13), LATE, &claims(quota::Claimed::Granted));
+    assert!(matches!(
+        b.show(at(14), shown(user, 10)),
+        Standing::Waiting(Place { ahead: 0, .. })
+    ));
+    b.report(at(14));
+    b.granted(at(14), LATE, &grant(14, 1, &[(0, 1, 14)]));
+    assert_eq!(called(&mut b), [user.id], "the place is kept");
+    assert!(matches!(b.poll(at(15), later.id), Standing::Waiting(_)));
+    // What is used up is refused, here and there.
+    b.poll(at(15), user.id);
+    b.leave(at(16), user.id);
+    b.granted(
+        at(16),
+        LATE,
+        &Grant {
+            asked: vec![user.id],
+            ..grant(16, 0, &[])
+        },
+    );
+    assert_eq!(b.report(at(16)).refused, [user.id]);
+    a.show(at(16), shown(user, 10));
+    a.granted(at(17), LATE, &claims(quota::Claimed::Refused));
+    assert_eq!(a.show(at(17), shown(user, 10)), Standing::Gone);
+    assert_eq!(
+        a.report(at(17)).claims,
+        [],
+        "remembered, and not claimed again"
+    );
+}
+
+#[test]
+fn a_seat_goes_on_elsewhere_before_who_waits_there_with_its_start() {
+    let mut b = queue(quiet(), &grant(50, 0, &[]));
+    waits(b.arrive(at(50), 0));
+    let seat = Shown {
+        id: 77,
+        issuer: 9,
+        class: 0,
+        second: 10,
+        start_s: Some(20),
+    };
+    b.show(at(51), seat);
+    b.report(at(51));
+    b.granted(
+        at(51),
+        LATE,
+        &Grant {
+            claims: vec![(77, quota::Claimed::Granted)],
+            ..grant(51, 0, &[])
+        },
+    );
+    b.report(at(52));
+    b.granted(at(52), LATE, &grant(52, 1, &[(0, 1, 52)]));
+    assert!(matches!(
+        b.show(at(52), seat),
+        Standing::Seated(Session { start_s: 20, .. })
+    ));
 }

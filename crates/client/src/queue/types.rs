@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use quota::{Admission, Bucket, Claimed, Flow, Mode, Reported, SessionRules, TokenClaim, Wait};
+
 /// A user as the queue knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
@@ -54,15 +56,6 @@ pub struct Place {
     pub ahead: u64,
     /// How long it may take; `None` while nothing is known.
     pub wait: Option<Wait>,
-}
-
-/// How long somebody may have to wait, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// Half of the users are seated within this.
-    pub p50_s: u64,
-    /// Nine of ten are.
-    pub p90_s: u64,
 }
 
 /// How a user stands.
@@ -119,74 +112,6 @@ pub enum Why {
     Uncovered,
 }
 
-/// Whether the pool and region seat anyone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// By the rules.
-    #[default]
-    Open,
-    /// Nobody is seated; sessions go on, and people may queue.
-    Paused,
-    /// Nobody is seated and nobody may begin to queue.
-    Draining,
-    /// No slot moves between front-ends.
-    Frozen,
-    /// Before an opening: who comes now is drawn by lot.
-    Closed,
-}
-
-/// How long a session may last, in seconds. `None` is without limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SessionRules {
-    /// The longest.
-    pub limit_s: Option<u32>,
-    /// The longest without a sign of its user.
-    pub idle_s: Option<u32>,
-    /// The longest while others wait.
-    pub when_waiting_s: Option<u32>,
-    /// How long before its end a user is told.
-    pub notice_s: u32,
-    /// No session is made shorter than this.
-    pub least_s: u32,
-}
-
-/// Whom to seat of a class: the oldest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admission {
-    /// The class, by its position in the rules.
-    pub class: u8,
-    /// How many.
-    pub users: u64,
-    /// None who arrived after this second.
-    pub until_s: u32,
-}
-
-/// How fast the queue of a class moves in the region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow {
-    /// The class, by its position in the rules.
-    pub class: u8,
-    /// Its users who wait in the region.
-    pub waiting: u64,
-    /// Thousandths of a user per second, at the median.
-    pub rate_milli: u64,
-    /// The same at the slow end.
-    pub low_rate_milli: u64,
-}
-
-/// What came of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// The front-end that had it is being asked.
-    Pending,
-    /// It is ours.
-    Granted,
-    /// It was used up elsewhere.
-    Refused,
-    /// The region remembers no more claims for now.
-    TooMany,
-}
-
 /// The answer to a report.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Grant {
@@ -220,24 +145,25 @@ pub struct Grant {
     pub asked: Vec<u64>,
 }
 
-/// Users of a class who arrived together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bucket {
-    /// The class, by its position in the rules.
-    pub class: u8,
-    /// The second of cluster time, or the first of several.
-    pub second: u32,
-    /// How many.
-    pub users: u32,
-}
-
-/// A token that was issued elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    /// The token's id.
-    pub id: u64,
-    /// The fingerprint of who issued it.
-    pub issuer: u32,
+impl From<&Reported> for Grant {
+    fn from(reported: &Reported) -> Self {
+        Self {
+            slots: reported.grant.slots,
+            open: reported.open,
+            mode: reported.mode,
+            reason: reported.reason.as_str().into(),
+            admit: reported.admit.clone(),
+            shorten: reported.shorten,
+            others_wait: reported.others_wait,
+            floor: reported.floor,
+            session: reported.session,
+            cluster_ms: reported.now_ms,
+            closed_s: reported.closed_s,
+            flows: reported.flows.clone(),
+            claims: reported.claims.clone(),
+            asked: reported.asked.clone(),
+        }
+    }
 }
 
 /// What the coordinator is told.
@@ -258,7 +184,7 @@ pub struct Report {
     /// The floor gone by.
     pub floor: u64,
     /// Tokens from elsewhere.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<TokenClaim>,
     /// Ids asked for and dropped here.
     pub released: Vec<u64>,
     /// Ids asked for and used up here.
