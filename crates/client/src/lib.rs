@@ -25,11 +25,13 @@
 mod clock;
 mod holder;
 mod keeper;
+pub mod keys;
 mod nodes;
 pub mod queue;
 mod reason;
 mod seats;
 mod sizing;
+pub mod tokens;
 mod wire;
 
 pub use holder::{Builder, ConnectError, Holder, Seats, Status};
