@@ -1,6 +1,7 @@
 //! A Raft member: openraft wiring, gRPC services, graceful start and stop.
 
 mod barrier;
+pub mod calendar;
 mod clock;
 mod config;
 mod core;

@@ -6,7 +6,7 @@ use api::v1;
 use quota::limits::MAX_CHANGES;
 use serde::Serialize;
 
-use crate::budget::{Budget, Pool, Region};
+use crate::budget::{Budget, Pool, Region, Value, Values, in_order};
 use crate::failure::Failure;
 use crate::output::thousands;
 
@@ -35,7 +35,7 @@ struct Step {
     /// Those that change; all of what is new.
     fields: Vec<Field>,
     #[serde(skip)]
-    wire: v1::Change,
+    wire: Vec<v1::Change>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,12 +49,10 @@ enum Action {
 /// A field that changes, with `None` where there is no such value: of what is new, or no ceiling.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Field {
-    field: &'static str,
-    from: Option<u64>,
-    to: Option<u64>,
+    field: String,
+    from: Option<Value>,
+    to: Option<Value>,
 }
-
-type Values = [(&'static str, Option<u64>); 3];
 
 impl Diff {
     /// The difference. What `file` does not name is removed where `prune`, and left alone otherwise.
@@ -80,10 +78,12 @@ impl Diff {
             let place = Place::pool(&pool.name);
             diff.unnamed(place, pool.held, prune, "capacity and nominals")?;
         }
-        if diff.changes.len() > MAX_CHANGES {
+        let changes = diff.changes.iter().map(|step| step.wire.len());
+        let changes: usize = changes.sum();
+        if changes > MAX_CHANGES {
             return Err(Failure::usage(format!(
                 "the file asks for {} changes; the most at a time is {}: apply it in parts",
-                thousands(diff.changes.len() as u64),
+                thousands(changes as u64),
                 thousands(MAX_CHANGES as u64)
             )));
         }
@@ -91,15 +91,13 @@ impl Diff {
     }
 
     fn pool(&mut self, found: Option<&v1::Pool>, to: &Pool, prune: bool) -> Result<(), Failure> {
-        let from = found
-            .and_then(|found| found.status.as_ref())
-            .map(Pool::from);
-        let place = Place::pool(&to.name);
+        let from = found.map(Pool::from);
         self.step(
-            place,
+            Place::pool(&to.name),
             from.as_ref().map(Pool::values),
+            to.values_at_first(),
             to.values(),
-            to.change(),
+            to.changes(from.as_ref()),
         );
         let regions: BTreeMap<&str, &v1::RegionStatus> = found
             .iter()
@@ -111,8 +109,9 @@ impl Diff {
                 .get(region.name.as_str())
                 .map(|found| Region::from(*found));
             let place = Place::region(&to.name, &region.name);
+            let wire = region.changes(&to.name, from.as_ref());
             let from = from.as_ref().map(Region::values);
-            self.step(place, from, region.values(), region.change(&to.name));
+            self.step(place, from, Values::new(), region.values(), wire);
         }
         let named: BTreeSet<&str> = to.regions.iter().map(|r| r.name.as_str()).collect();
         let mut left = 0;
@@ -124,7 +123,7 @@ impl Diff {
             let place = Place::region(&to.name, &region.name);
             self.unnamed(place, region.held, prune, "nominal and ceiling")?;
         }
-        let nominals = left + to.regions.iter().map(|region| region.nominal).sum::<u64>();
+        let nominals = left + to.regions.iter().map(|r| r.terms.nominal).sum::<u64>();
         if !prune && nominals > to.capacity {
             return Err(Failure::operation(format!(
                 "pool {:?}: capacity: {} given, expected at least {nominals}, which the nominals of the \
@@ -136,21 +135,37 @@ impl Diff {
         Ok(())
     }
 
-    fn step(&mut self, place: Place, from: Option<Values>, to: Values, wire: v1::Change) {
-        let fields: Vec<Field> = to
+    /// A pool or region that becomes `to`, by the changes in `wire`. What is new begins with what it has
+    /// `at_first`.
+    fn step(
+        &mut self,
+        place: Place,
+        from: Option<Values>,
+        at_first: Values,
+        to: Values,
+        wire: Vec<v1::Change>,
+    ) {
+        let new = from.is_none();
+        let mut before: BTreeMap<String, Option<Value>> =
+            from.unwrap_or(at_first).into_iter().collect();
+        let mut fields: Vec<Field> = to
             .into_iter()
-            .enumerate()
-            .map(|(i, (field, to))| Field {
+            .map(|(field, to)| Field {
+                from: before.remove(&field).flatten(),
                 field,
-                from: from.and_then(|from| from[i].1),
                 to,
             })
-            .filter(|field| field.from != field.to)
             .collect();
-        let action = match (from, fields.is_empty()) {
-            (None, _) => Action::Add,
-            (Some(_), false) => Action::Change,
-            (Some(_), true) => return,
+        fields.extend(before.into_iter().map(|(field, from)| Field {
+            field,
+            from,
+            to: None,
+        }));
+        fields.retain(|field| field.from != field.to);
+        let action = match (new, wire.is_empty()) {
+            (true, _) => Action::Add,
+            (false, false) => Action::Change,
+            (false, true) => return,
         };
         self.changes.push(Step {
             action,
@@ -192,9 +207,9 @@ impl Diff {
             action: Action::Remove,
             place,
             fields: Vec::new(),
-            wire: v1::Change {
+            wire: vec![v1::Change {
                 change: Some(change),
-            },
+            }],
         });
         Ok(())
     }
@@ -206,7 +221,8 @@ impl Diff {
 
     /// The changes as a call makes them.
     pub fn wire(&self) -> Vec<v1::Change> {
-        self.changes.iter().map(|step| step.wire.clone()).collect()
+        let steps = self.changes.iter();
+        in_order(steps.flat_map(|step| step.wire.clone()).collect())
     }
 
     /// In lines: `+` for what is added, `~` for what changes, `-` for what is removed.
@@ -230,10 +246,14 @@ impl Step {
             Action::Change => '~',
             Action::Remove => '-',
         };
-        let shown = |value: Option<u64>| value.map_or("none".into(), thousands);
+        let shown = |value: &Option<Value>| match value {
+            Some(Value::Number(number)) => thousands(*number),
+            Some(Value::Text(text)) => text.clone(),
+            None => "none".into(),
+        };
         let field = |f: &Field| match self.action {
-            Action::Change => format!("{} {} -> {}", f.field, shown(f.from), shown(f.to)),
-            _ => format!("{} {}", f.field, shown(f.to)),
+            Action::Change => format!("{} {} -> {}", f.field, shown(&f.from), shown(&f.to)),
+            _ => format!("{} {}", f.field, shown(&f.to)),
         };
         let fields: Vec<_> = self.fields.iter().map(field).collect();
         let colon = if fields.is_empty() { "" } else { ": " };
@@ -263,25 +283,5 @@ impl std::fmt::Display for Place {
             Some(region) => write!(f, "region {region:?} of pool {:?}", self.pool),
             None => write!(f, "pool {:?}", self.pool),
         }
-    }
-}
-
-impl Pool {
-    fn values(&self) -> Values {
-        [
-            ("capacity", Some(self.capacity)),
-            ("ttl_ms", Some(self.ttl_ms)),
-            ("drift_ppm", Some(self.drift_ppm.into())),
-        ]
-    }
-}
-
-impl Region {
-    fn values(&self) -> Values {
-        [
-            ("nominal", Some(self.nominal)),
-            ("ceiling", self.ceiling),
-            ("weight", Some(self.weight.into())),
-        ]
     }
 }

@@ -1,5 +1,5 @@
 //! Reading TOML by hand, so that every refusal says where it is, which field, what was given and what was
-//! expected. Whole numbers only.
+//! expected. Numbers are whole.
 
 use std::io::Read as _;
 use std::ops::RangeInclusive;
@@ -152,6 +152,73 @@ impl<'i> Fields<'i> {
             }
             _ => Err(self.refuse_value(field, &value, &expected)),
         }
+    }
+
+    /// Text of at most so many bytes, without control characters.
+    pub fn text(&mut self, field: &'static str, most: usize) -> Result<Option<String>, String> {
+        let Some(value) = self.take(field) else {
+            return Ok(None);
+        };
+        match value.get_ref() {
+            DeValue::String(text) if text.len() <= most && !text.chars().any(char::is_control) => {
+                Ok(Some(text.to_string()))
+            }
+            _ => {
+                let expected = format!("text of at most {most} bytes");
+                Err(self.refuse_value(field, &value, &expected))
+            }
+        }
+    }
+
+    /// What `read` makes of a text; `expected` says what it can read.
+    pub fn parsed<T>(
+        &mut self,
+        field: &'static str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let Some(value) = self.take(field) else {
+            return Ok(None);
+        };
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => read(text),
+            _ => None,
+        };
+        match parsed {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(self.refuse_value(field, &value, expected)),
+        }
+    }
+
+    /// `true` or `false`; `false` where nothing is said.
+    pub fn flag(&mut self, field: &'static str) -> Result<bool, String> {
+        match self.take(field) {
+            None => Ok(false),
+            Some(value) => match value.get_ref() {
+                DeValue::Boolean(flag) => Ok(*flag),
+                _ => Err(self.refuse_value(field, &value, "true or false")),
+            },
+        }
+    }
+
+    /// A table, `[field]`.
+    pub fn table(&mut self, field: &'static str) -> Result<Option<Fields<'i>>, String> {
+        let Some(value) = self.take(field) else {
+            return Ok(None);
+        };
+        let expected = format!("a [{field}] table");
+        if !matches!(value.get_ref(), DeValue::Table(_)) {
+            return Err(self.refuse_value(field, &value, &expected));
+        }
+        Ok(match value.into_inner() {
+            DeValue::Table(table) => Some(Fields {
+                text: self.text,
+                what: self.path(field),
+                table,
+                known: Vec::new(),
+            }),
+            _ => None,
+        })
     }
 
     /// An array of tables, `[[field]]`, in the order of the file. Each is named by its place until it says

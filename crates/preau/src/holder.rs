@@ -123,7 +123,7 @@ async fn list(args: &List, output: Output) -> Result<(), Failure> {
         let mut rows = table(&header);
         for h in &holders.holders {
             let numbers = [h.leases, h.closing, h.slots, h.wanted];
-            rows.add_row(row([&h.pool, &h.region, &h.holder], numbers));
+            rows.add_row(row([h.pool.as_str(), &h.region, &h.holder], numbers));
         }
         rows.trim_fmt()
     })

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use quota::limits::{MAX_REGIONS_PER_POOL, MAX_SLOTS, MAX_WEIGHT};
+use quota::limits::{MAX_REGIONS_PER_POOL, MAX_SLOTS};
 use quota::{Claim, share};
 use serde::Serialize;
 
+use crate::budget::Terms;
 use crate::failure::Failure;
 use crate::fields::{self, Fields};
 use crate::output::{Output, table, thousands};
@@ -49,9 +50,7 @@ struct Region {
     name: String,
     demand: u64,
     held: Option<u64>,
-    nominal: u64,
-    ceiling: Option<u64>,
-    weight: u32,
+    terms: Terms,
 }
 
 /// What the rules give.
@@ -92,12 +91,12 @@ impl Demands {
             regions.push(region);
         }
         top.done()?;
-        let nominals: u64 = regions.iter().map(|region| region.nominal).sum();
+        let nominals: u64 = regions.iter().map(|region| region.terms.nominal).sum();
         if nominals > capacity {
-            let over: Vec<_> = regions.iter().filter(|r| r.nominal > 0).collect();
+            let over: Vec<_> = regions.iter().filter(|r| r.terms.nominal > 0).collect();
             let largest = over
                 .iter()
-                .max_by_key(|r| r.nominal)
+                .max_by_key(|r| r.terms.nominal)
                 .map_or("", |r| &r.name);
             return Err(format!(
                 "capacity: {capacity} given, expected at least {nominals}, which the nominals of its \
@@ -121,7 +120,7 @@ impl Demands {
                     name: region.name.clone(),
                     demand: region.demand,
                     granted,
-                    borrowed: granted.saturating_sub(region.nominal),
+                    borrowed: granted.saturating_sub(region.terms.nominal),
                 })
                 .collect(),
         }
@@ -144,7 +143,7 @@ impl Demands {
         for (asked, given) in self.regions.iter().zip(&plan.regions) {
             let mut numbers = vec![
                 given.demand,
-                asked.nominal,
+                asked.terms.nominal,
                 given.granted,
                 given.borrowed,
                 given.demand - given.granted,
@@ -168,20 +167,12 @@ impl Region {
     fn take(fields: &mut Fields<'_>) -> Result<Self, String> {
         let name = fields.required_name("name")?;
         fields.name(format!("region {name:?}"));
-        let nominal = fields.number("nominal", 0..=MAX_SLOTS)?.unwrap_or(0);
-        let ceiling = fields.number("ceiling", 0..=MAX_SLOTS)?;
-        if let Some(ceiling) = ceiling.filter(|&ceiling| ceiling < nominal) {
-            let expected = format!("at least the nominal of {nominal}");
-            return Err(fields.refuse("ceiling", &ceiling.to_string(), &expected));
-        }
-        let weight = fields.number("weight", 1..=MAX_WEIGHT.into())?.unwrap_or(1);
+        let terms = Terms::take(fields, false)?;
         Ok(Self {
             demand: fields.required_number("demand", 0..=MAX_SLOTS)?,
             held: fields.number("held", 0..=MAX_SLOTS)?,
-            weight: u32::try_from(weight).unwrap_or(MAX_WEIGHT),
             name,
-            nominal,
-            ceiling,
+            terms,
         })
     }
 
@@ -189,9 +180,9 @@ impl Region {
         Claim {
             name: &self.name,
             demand: self.demand,
-            nominal: self.nominal,
-            ceiling: self.ceiling,
-            weight: self.weight,
+            nominal: self.terms.nominal,
+            ceiling: self.terms.ceiling,
+            weight: self.terms.weight,
         }
     }
 }

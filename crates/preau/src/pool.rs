@@ -3,19 +3,21 @@
 use api::status::Reason;
 use api::v1;
 use clap::Subcommand;
-use quota::limits::{DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_SLOTS, TTL_MS};
+use quota::limits::{DRIFT_PPM, MAX_SLOTS, TTL_MS};
 use serde::Serialize;
 
 use crate::budget;
 use crate::cluster::{self, Cluster};
 use crate::failure::Failure;
+use crate::mode::{self, SetMode};
 use crate::output::{Output, thousands};
-use crate::view::{self, Budget, Draining, Pool, draining_text, pools_table, regions_table};
+use crate::rules;
+use crate::view::{self, Budget, Draining, Pool, draining_text, pools_table};
 
 /// A change decided on what was read is tried this often where others change the budget meanwhile.
 const TRIES: usize = 3;
 
-/// Set, list, show and remove pools.
+/// Set, list, show and remove pools; open, close, pause, drain and freeze them.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,10 +26,21 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Set(Set),
+    Set(Box<Set>),
     List(List),
     Show(Show),
     Remove(Remove),
+    Capacity(Capacity),
+    /// Seat people by the rules again, after any of the others.
+    Open(SetMode),
+    /// Seat nobody; sessions go on, and people may queue.
+    Pause(SetMode),
+    /// Seat nobody and let nobody queue; sessions end as they do.
+    Drain(SetMode),
+    /// Move no slot between front-ends or regions: each reuses its own.
+    Freeze(SetMode),
+    /// Seat nobody until an opening, at which all who came early are drawn by lot.
+    Close(SetMode),
 }
 
 /// Make a pool, or change one: what is not given stays as it is.
@@ -37,7 +50,9 @@ enum Command {
 #[command(after_help = "\
 Examples:
   preau pool set ent --capacity 4000000
-  preau pool set ent --ttl-ms 5000")]
+  preau pool set ent --ttl-ms 5000
+  preau pool set ent --class teachers,first --class exams,weight=3 --class everyone
+  preau pool set ent --limit-s 3600 --when-waiting-s 1200 --notice-s 120 --least-s 600 --reclaim shorten")]
 struct Set {
     /// The pool's name.
     name: String,
@@ -50,6 +65,26 @@ struct Set {
     /// How far apart the rates of two clocks may be, 0 to 200,000 parts per million [new pool: 10,000].
     #[arg(long, value_name = "PPM", value_parser = clap::value_parser!(u32).range(i64::from(*DRIFT_PPM.start())..=i64::from(*DRIFT_PPM.end())))]
     drift_ppm: Option<u32>,
+    #[command(flatten)]
+    rules: rules::Args,
+    #[command(flatten)]
+    cluster: cluster::Args,
+}
+
+/// Set a pool's capacity now, whatever its nominals add up to: where they are more, each region is
+/// guaranteed its proportional part.
+///
+/// A capacity below what is out drains: no session is cut, and slots are taken back as sessions end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  preau pool capacity ent 2600000")]
+struct Capacity {
+    /// The pool's name.
+    name: String,
+    /// Slots, 0 to 1,000,000,000,000.
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_SLOTS))]
+    slots: u64,
     #[command(flatten)]
     cluster: cluster::Args,
 }
@@ -116,62 +151,78 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
         }
         Command::Show(args) => {
             let pool = one(&args.cluster.cluster()?, &args.name, args.stale).await?;
-            output.show(&pool, |pool| {
-                let regions = regions_table([pool]).trim_fmt();
-                format!("{}\n\n{regions}", pools_table([pool]).trim_fmt())
-            })
+            output.show(&pool, Pool::text)
         }
         Command::Remove(args) => {
             let change = v1::change::Change::RemovePool(v1::RemovePool {
                 name: args.name.clone(),
             });
-            let changed = make(&args.cluster.cluster()?, change, 0).await?;
+            let changed = make(&args.cluster.cluster()?, vec![change], 0).await?;
             output.show(&changed, |c| {
                 c.text(&format!("pool {:?} removed", args.name))
             })
         }
+        Command::Capacity(args) => capacity(args, output).await,
+        Command::Open(args) => mode::run(args, v1::Mode::Open, output).await,
+        Command::Pause(args) => mode::run(args, v1::Mode::Paused, output).await,
+        Command::Drain(args) => mode::run(args, v1::Mode::Draining, output).await,
+        Command::Freeze(args) => mode::run(args, v1::Mode::Frozen, output).await,
+        Command::Close(args) => mode::run(args, v1::Mode::Closed, output).await,
     }
+}
+
+async fn capacity(args: &Capacity, output: Output) -> Result<(), Failure> {
+    let changed = change(&args.cluster.cluster()?, &args.name, |found| {
+        let found = found.and_then(|pool| pool.status.as_ref());
+        let set = v1::SetCapacity {
+            pool: args.name.clone(),
+            capacity: args.slots,
+        };
+        Ok(match found {
+            Some(pool) if pool.capacity == args.slots => Vec::new(),
+            _ => vec![v1::change::Change::SetCapacity(set)],
+        })
+    })
+    .await?;
+    let done = format!(
+        "pool {:?} has a capacity of {}",
+        args.name,
+        thousands(args.slots)
+    );
+    output.show(&changed, |c| c.text(&done))
 }
 
 async fn set(args: &Set, output: Output) -> Result<(), Failure> {
     let cluster = args.cluster.cluster()?;
     let changed = change(&cluster, &args.name, |found| {
-        let found = found.and_then(|pool| pool.status.as_ref());
-        let to = match found {
-            Some(pool) => v1::SetPool {
-                name: args.name.clone(),
-                capacity: args.capacity.unwrap_or(pool.capacity),
-                ttl_ms: Some(args.ttl_ms.unwrap_or(pool.ttl_ms)),
-                drift_ppm: Some(args.drift_ppm.unwrap_or(pool.drift_ppm)),
-            },
-            None => v1::SetPool {
-                name: args.name.clone(),
-                capacity: args.capacity.ok_or_else(|| {
-                    Failure::usage(format!(
-                        "--capacity: not given, expected a number of slots, for pool {:?} is new",
-                        args.name
-                    ))
-                })?,
-                ttl_ms: Some(args.ttl_ms.unwrap_or(DEFAULT_TTL_MS)),
-                drift_ppm: Some(args.drift_ppm.unwrap_or(DEFAULT_DRIFT_PPM)),
-            },
+        let found = found.map(budget::Pool::from);
+        let mut to = match (&found, args.capacity) {
+            (Some(found), _) => found.clone(),
+            (None, Some(capacity)) => budget::Pool::new(&args.name, capacity),
+            (None, None) => {
+                return Err(Failure::usage(format!(
+                    "--capacity: not given, expected a number of slots, for pool {:?} is new",
+                    args.name
+                )));
+            }
         };
-        let same = found.is_some_and(|pool| {
-            let now = budget::Pool::from(pool);
-            now.change().change == Some(v1::change::Change::SetPool(to.clone()))
-        });
-        Ok((!same).then_some(v1::change::Change::SetPool(to)))
+        to.capacity = args.capacity.unwrap_or(to.capacity);
+        to.ttl_ms = args.ttl_ms.unwrap_or(to.ttl_ms);
+        to.drift_ppm = args.drift_ppm.unwrap_or(to.drift_ppm);
+        args.rules.change(&mut to.rules)?;
+        let changes = to.changes(found.as_ref()).into_iter();
+        Ok(changes.filter_map(|change| change.change).collect())
     })
     .await?;
     output.show(&changed, |c| c.text(&format!("pool {:?} set", args.name)))
 }
 
 /// Decides on a change from the pool as it is (`None` where there is none of this name), and makes it on
-/// just that; `decide` gives `None` where there is nothing to change.
+/// just that; `decide` gives none where there is nothing to change.
 pub async fn change(
     cluster: &Cluster,
     pool: &str,
-    mut decide: impl FnMut(Option<&v1::Pool>) -> Result<Option<v1::change::Change>, Failure>,
+    mut decide: impl FnMut(Option<&v1::Pool>) -> Result<Vec<v1::change::Change>, Failure>,
 ) -> Result<Changed, Failure> {
     let mut tries = 1;
     loop {
@@ -179,30 +230,32 @@ pub async fn change(
             Err(failure) if failure.is(Reason::NoSuchPool) => v1::ListPoolsResponse::default(),
             read => read?,
         };
-        let Some(change) = decide(read.pools.first())? else {
+        let changes = decide(read.pools.first())?;
+        if changes.is_empty() {
             return Ok(Changed {
                 changed: false,
                 revision: read.revision,
                 draining: Vec::new(),
             });
-        };
-        match make(cluster, change, read.revision).await {
+        }
+        match make(cluster, changes, read.revision).await {
             Err(failure) if failure.is(Reason::RevisionMismatch) && tries < TRIES => tries += 1,
             made => return made,
         }
     }
 }
 
-/// Makes one change.
+/// Makes changes, all or none.
 pub async fn make(
     cluster: &Cluster,
-    change: v1::change::Change,
+    changes: Vec<v1::change::Change>,
     expected_revision: u64,
 ) -> Result<Changed, Failure> {
-    let change = v1::Change {
+    let wire = |change| v1::Change {
         change: Some(change),
     };
-    let answer = cluster.configure(vec![change], expected_revision).await?;
+    let changes = changes.into_iter().map(wire).collect();
+    let answer = cluster.configure(changes, expected_revision).await?;
     Ok(Changed {
         changed: true,
         revision: answer.revision,

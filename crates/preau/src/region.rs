@@ -32,7 +32,8 @@ enum Command {
 Examples:
   preau region set ent normandie --nominal 146855 --weight 3346
   preau region set ent normandie --ceiling 300000
-  preau region set ent normandie --no-ceiling")]
+  preau region set ent normandie --no-ceiling
+  preau region set ent la-reunion --zone Indian/Reunion --floor 3000")]
 struct Set {
     /// The pool's name.
     pool: String,
@@ -50,6 +51,15 @@ struct Set {
     /// The part in what is lent, 1 to 1,000,000 [new region: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WEIGHT)))]
     weight: Option<u32>,
+    /// The time zone by the IANA's name, for the calendar; empty for none.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Slots set aside for the region's front-ends that are cut off, which share them; 0 for none.
+    #[arg(long, value_name = "SLOTS", value_parser = clap::value_parser!(u64).range(0..=MAX_SLOTS))]
+    floor: Option<u64>,
+    /// Slots set aside for one front-end, HOLDER=SLOTS; 0 for none. May be given several times.
+    #[arg(long, value_name = "HOLDER=SLOTS", value_parser = holder_floor)]
+    holder_floor: Vec<(String, u64)>,
     #[command(flatten)]
     cluster: cluster::Args,
 }
@@ -127,7 +137,7 @@ pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
                 pool: args.pool.clone(),
                 name: args.region.clone(),
             });
-            let changed = make(&args.cluster.cluster()?, change, 0).await?;
+            let changed = make(&args.cluster.cluster()?, vec![change], 0).await?;
             output.show(&changed, |c| c.text(&format!("{} removed", args.region())))
         }
     }
@@ -139,25 +149,33 @@ async fn set(args: &Set, output: Output) -> Result<(), Failure> {
         let found = pool
             .and_then(|pool| pool.regions.iter().find(|r| r.name == args.region))
             .map(budget::Region::from);
-        let new = budget::Region {
-            name: args.region.clone(),
-            nominal: 0,
-            ceiling: None,
-            weight: 1,
-        };
-        let mut to = found.clone().unwrap_or(new);
-        to.nominal = args.nominal.unwrap_or(to.nominal);
-        to.ceiling = args.ceiling.or(to.ceiling.filter(|_| !args.no_ceiling));
-        to.weight = args.weight.unwrap_or(to.weight);
-        Ok(if found.as_ref() == Some(&to) {
-            None
-        } else {
-            to.change(&args.pool).change
-        })
+        let mut to = found
+            .clone()
+            .unwrap_or_else(|| budget::Region::new(&args.region));
+        let terms = &mut to.terms;
+        terms.nominal = args.nominal.unwrap_or(terms.nominal);
+        terms.ceiling = args.ceiling.or(terms.ceiling.filter(|_| !args.no_ceiling));
+        terms.weight = args.weight.unwrap_or(terms.weight);
+        to.zone = args.zone.clone().unwrap_or(to.zone);
+        to.floor = args.floor.unwrap_or(to.floor);
+        to.holders.extend(args.holder_floor.iter().cloned());
+        to.holders.retain(|_, slots| *slots > 0);
+        let changes = to.changes(&args.pool, found.as_ref()).into_iter();
+        Ok(changes.filter_map(|change| change.change).collect())
     })
     .await?;
     let what = format!("region {:?} of pool {:?} set", args.region, args.pool);
     output.show(&changed, |c| c.text(&what))
+}
+
+fn holder_floor(text: &str) -> Result<(String, u64), String> {
+    let expected = || format!("expected HOLDER=SLOTS, with slots from 0 to {MAX_SLOTS}");
+    let (holder, slots) = text.rsplit_once('=').ok_or_else(expected)?;
+    let slots = slots.parse().ok().filter(|&slots| slots <= MAX_SLOTS);
+    match (holder, slots) {
+        ("", _) | (_, None) => Err(expected()),
+        (holder, Some(slots)) => Ok((holder.to_owned(), slots)),
+    }
 }
 
 impl Remove {

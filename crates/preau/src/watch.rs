@@ -103,8 +103,10 @@ impl Look {
             let numbers = [pool.held, pool.capacity, pool.wanted, pool.waiting()];
             let [held, capacity, wanted, waiting] = numbers.map(thousands);
             line += &format!(
-                "; {}: held {held} of {capacity}, wanted {wanted}, waiting {waiting}",
-                pool.name
+                "; {}: held {held} of {capacity}, wanted {wanted}, waiting {waiting}, queued {}, {}",
+                pool.name,
+                thousands(pool.queued()),
+                pool.mode
             );
         }
         line

@@ -171,9 +171,17 @@ async fn configure(nodes: &Nodes, changes: Vec<v1::Change>) -> Result<(), Failur
 fn scaled(mut budget: Budget, scale: u64) -> Budget {
     for pool in &mut budget.pools {
         pool.capacity /= scale;
+        // The morning has its own clock.
+        pool.calendar.clear();
         for region in &mut pool.regions {
-            region.nominal /= scale;
-            region.ceiling = region.ceiling.map(|ceiling| ceiling.div_ceil(scale));
+            let terms = &mut region.terms;
+            terms.nominal /= scale;
+            terms.ceiling = terms.ceiling.map(|ceiling| ceiling.div_ceil(scale));
+            region.floor /= scale;
+            region
+                .holders
+                .values_mut()
+                .for_each(|floor| *floor /= scale);
         }
     }
     budget
@@ -345,8 +353,8 @@ mod tests {
             let budget = scaled(Budget::parse(FRANCE).unwrap(), scale);
             let pool = &budget.pools[0];
             assert_eq!(pool.capacity, 4_000_000 / scale);
-            let nominals: u64 = pool.regions.iter().map(|region| region.nominal).sum();
-            assert!(nominals <= pool.capacity);
+            let set = pool.regions.iter().map(|r| r.terms.nominal + r.floors());
+            assert!(set.sum::<u64>() <= pool.capacity);
         }
     }
 }

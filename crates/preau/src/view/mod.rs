@@ -1,9 +1,14 @@
 //! What the cluster answers, as JSON and tables show it.
 
+mod waiting;
+
 use api::v1;
 use comfy_table::Table;
 use serde::Serialize;
 
+pub use waiting::{Entry, Floor, Queue, Rules};
+
+use crate::mode;
 use crate::output::{table, thousands};
 
 /// The budget: pools with their regions.
@@ -25,6 +30,14 @@ pub struct Pool {
     pub wanted: u64,
     pub over_by: u64,
     pub leases: u64,
+    pub mode: &'static str,
+    /// Why, in words for users; empty where nothing was said.
+    pub reason: String,
+    /// Slots that are kept for floors.
+    pub set_aside: u64,
+    pub rules_revision: u64,
+    pub rules: Rules,
+    pub calendar: Vec<Entry>,
     pub regions: Vec<Region>,
 }
 
@@ -42,6 +55,20 @@ pub struct Region {
     pub lent: u64,
     pub waiting: u64,
     pub leases: u64,
+    pub mode: &'static str,
+    /// Why, in words for users; empty where nothing was said.
+    pub reason: String,
+    /// Empty where none is set.
+    pub zone: String,
+    /// Slots that are kept for floors.
+    pub set_aside: u64,
+    pub floors: Vec<Floor>,
+    /// Slots with a session, by what front-ends report.
+    pub in_use: u64,
+    /// Whether arrivals are seated at once.
+    pub open: bool,
+    /// Who waits, by class.
+    pub queues: Vec<Queue>,
 }
 
 /// A pool above its capacity.
@@ -73,6 +100,12 @@ impl From<v1::Pool> for Pool {
             wanted: status.wanted,
             over_by: status.over_by,
             leases: status.leases,
+            mode: mode::name(v1::Mode::try_from(status.mode).unwrap_or_default()),
+            reason: status.reason,
+            set_aside: status.set_aside,
+            rules_revision: status.rules_revision,
+            rules: status.rules.unwrap_or_default().into(),
+            calendar: pool.calendar.into_iter().map(Entry::from).collect(),
             regions: pool.regions.into_iter().map(Region::from).collect(),
         }
     }
@@ -92,6 +125,14 @@ impl From<v1::RegionStatus> for Region {
             lent: status.lent,
             waiting: status.waiting,
             leases: status.leases,
+            mode: mode::name(v1::Mode::try_from(status.mode).unwrap_or_default()),
+            reason: status.reason,
+            zone: status.zone,
+            set_aside: status.set_aside,
+            floors: status.floors.into_iter().map(Floor::from).collect(),
+            in_use: status.in_use,
+            open: status.open,
+            queues: status.classes.into_iter().map(Queue::from).collect(),
         }
     }
 }
@@ -110,16 +151,31 @@ impl Pool {
     pub fn waiting(&self) -> u64 {
         self.regions.iter().map(|region| region.waiting).sum()
     }
+
+    /// Users who wait for a seat.
+    pub fn queued(&self) -> u64 {
+        self.regions.iter().map(Region::queued).sum()
+    }
+}
+
+impl Region {
+    /// Users who wait for a seat.
+    pub fn queued(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.waiting).sum()
+    }
 }
 
 /// Pools, one a line.
 pub fn pools_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
     let mut rows = table(&[
         "POOL",
+        "MODE",
         ">CAPACITY",
+        ">SET ASIDE",
         ">HELD",
         ">WANTED",
         ">WAITING",
+        ">QUEUED",
         ">OVER BY",
         ">REGIONS",
         ">LEASES",
@@ -129,16 +185,18 @@ pub fn pools_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
     for pool in pools {
         let numbers = [
             pool.capacity,
+            pool.set_aside,
             pool.held,
             pool.wanted,
             pool.waiting(),
+            pool.queued(),
             pool.over_by,
             pool.regions.len() as u64,
             pool.leases,
             pool.ttl_ms,
             pool.drift_ppm.into(),
         ];
-        rows.add_row(row([&pool.name], numbers));
+        rows.add_row(row([pool.name.as_str(), pool.mode], numbers));
     }
     rows
 }
@@ -148,6 +206,7 @@ pub fn regions_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
     let mut rows = table(&[
         "POOL",
         "REGION",
+        "MODE",
         ">NOMINAL",
         ">CEILING",
         ">WEIGHT",
@@ -157,6 +216,7 @@ pub fn regions_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
         ">LENT",
         ">WANTED",
         ">WAITING",
+        ">QUEUED",
         ">LEASES",
     ]);
     for pool in pools {
@@ -169,11 +229,13 @@ pub fn regions_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
                 region.lent,
                 region.wanted,
                 region.waiting,
+                region.queued(),
                 region.leases,
             ];
             let terms = [
                 pool.name.clone(),
                 region.name.clone(),
+                region.mode.to_owned(),
                 thousands(region.nominal),
                 ceiling,
                 thousands(region.weight.into()),
@@ -186,10 +248,10 @@ pub fn regions_table<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Table {
 
 /// A row of names and then numbers.
 pub fn row<'a>(
-    names: impl IntoIterator<Item = &'a String>,
+    names: impl IntoIterator<Item = &'a str>,
     numbers: impl IntoIterator<Item = u64>,
 ) -> Vec<String> {
-    let names = names.into_iter().cloned();
+    let names = names.into_iter().map(str::to_owned);
     names.chain(numbers.into_iter().map(thousands)).collect()
 }
 
