@@ -1,16 +1,16 @@
 //! Messages to commands, and replies and views to messages.
 
 use quota::{
-    Change, Configure, LeaseId, LeasePhase, LeaseView, PoolView, Refusal, RegionView, RemoveHolder,
-    Renew, Reply, Return, SetPool, SetRegion, Take,
+    FloorView, Grant, LeaseId, LeasePhase, LeaseView, PoolView, RegionView, RemoveHolder, Renew,
+    Reply, Reported, Return, Take,
 };
 use tonic::Status;
 
-use crate::status::{Reason, invalid};
+use crate::status::Reason;
 use crate::v1;
 
 /// Empty stands for "not said".
-fn said(text: String) -> Option<String> {
+pub(crate) fn said(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -71,76 +71,36 @@ impl From<v1::RemoveHolderRequest> for RemoveHolder {
     }
 }
 
-impl TryFrom<v1::ConfigureRequest> for Configure {
-    type Error = Refusal;
-
-    /// # Errors
-    /// Where one of the changes says nothing.
-    fn try_from(request: v1::ConfigureRequest) -> Result<Self, Refusal> {
-        let changes = request.changes.into_iter().enumerate();
-        Ok(Self {
-            request_id: request.request_id,
-            expected_revision: Some(request.expected_revision).filter(|&revision| revision != 0),
-            changes: changes
-                .map(|(i, change)| self::change(i, change))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-fn change(i: usize, change: v1::Change) -> Result<Change, Refusal> {
-    use v1::change::Change as Said;
-    let Some(said) = change.change else {
-        let expected = "one of set_pool, remove_pool, set_region and remove_region";
-        return Err(invalid(
-            &format!("changes[{i}].change"),
-            "nothing",
-            expected,
-        ));
-    };
-    Ok(match said {
-        Said::SetPool(set) => Change::SetPool(SetPool {
-            name: set.name,
-            capacity: set.capacity,
-            ttl_ms: set.ttl_ms,
-            drift_ppm: set.drift_ppm,
-        }),
-        Said::RemovePool(remove) => Change::RemovePool { name: remove.name },
-        Said::SetRegion(set) => Change::SetRegion(SetRegion {
-            pool: set.pool,
-            name: set.name,
-            nominal: set.nominal,
-            ceiling: set.ceiling,
-            weight: set.weight.unwrap_or(1),
-        }),
-        Said::RemoveRegion(remove) => Change::RemoveRegion {
-            pool: remove.pool,
-            name: remove.name,
-        },
-        _ => {
-            let expected = "a change that this version carries out";
-            return Err(invalid(
-                &format!("changes[{i}].change"),
-                "a later one",
-                expected,
-            ));
-        }
-    })
-}
-
 /// The answer to take and renew.
 ///
 /// # Errors
 /// Where the reply is to another kind of request, of the same number.
 pub fn grant(reply: Reply) -> Result<v1::Grant, Status> {
     match reply {
-        Reply::Grant(grant) => Ok(v1::Grant {
+        Reply::Grant(grant) => Ok(grant.into()),
+        _ => Err(seq_reused()),
+    }
+}
+
+impl From<Grant> for v1::Grant {
+    fn from(grant: Grant) -> Self {
+        Self {
             lease_id: grant.lease.0,
             slots: grant.slots,
             target: grant.target,
             ttl_ms: grant.ttl_ms,
             drift_ppm: grant.drift_ppm,
-        }),
+        }
+    }
+}
+
+/// What a report is answered, for [`reported`](crate::reported) to name its classes.
+///
+/// # Errors
+/// As [`grant`].
+pub fn answered(reply: Reply) -> Result<Reported, Status> {
+    match reply {
+        Reply::Reported(reported) => Ok(*reported),
         _ => Err(seq_reused()),
     }
 }
@@ -214,7 +174,11 @@ impl From<PoolView> for v1::PoolStatus {
             held: pool.held,
             wanted: pool.wanted,
             leases: pool.leases,
-            ..Self::default()
+            mode: v1::Mode::from(pool.mode).into(),
+            reason: pool.reason,
+            rules: Some((&pool.rules).into()),
+            rules_revision: pool.rules_revision,
+            set_aside: pool.set_aside,
         }
     }
 }
@@ -233,7 +197,22 @@ impl From<RegionView> for v1::RegionStatus {
             borrowed: region.borrowed,
             lent: region.lent,
             leases: region.leases,
+            mode: v1::Mode::from(region.mode).into(),
+            reason: region.reason,
+            zone: region.zone,
+            set_aside: region.set_aside,
+            floors: region.floors.into_iter().map(Into::into).collect(),
             ..Self::default()
+        }
+    }
+}
+
+impl From<FloorView> for v1::Floor {
+    fn from(floor: FloorView) -> Self {
+        Self {
+            holder: floor.holder.unwrap_or_default(),
+            slots: floor.slots,
+            told: floor.told,
         }
     }
 }
@@ -266,54 +245,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_that_says_nothing_is_named() {
-        let set = v1::SetPool {
-            name: "ent".into(),
-            capacity: 5,
-            ..v1::SetPool::default()
-        };
-        let request = v1::ConfigureRequest {
-            changes: vec![
-                v1::Change {
-                    change: Some(v1::change::Change::SetPool(set)),
-                },
-                v1::Change { change: None },
-            ],
-            ..v1::ConfigureRequest::default()
-        };
-        let refusal = Configure::try_from(request).expect_err("nothing is no change");
-        assert_eq!(
-            refusal.to_string(),
-            "changes[1].change: nothing given, expected one of set_pool, remove_pool, set_region \
-             and remove_region"
-        );
-    }
-
-    #[test]
-    fn what_is_not_said_takes_its_default() {
-        let set = v1::SetRegion {
-            pool: "ent".into(),
-            name: "normandie".into(),
-            ..v1::SetRegion::default()
-        };
-        let request = v1::ConfigureRequest {
-            changes: vec![v1::Change {
-                change: Some(v1::change::Change::SetRegion(set)),
-            }],
-            expected_revision: 0,
-            request_id: "r".into(),
-        };
-        let configure = Configure::try_from(request).expect("all is said");
-        assert_eq!(configure.expected_revision, None);
-        let Change::SetRegion(set) = &configure.changes[0] else {
-            panic!("another change: {configure:?}");
-        };
-        assert_eq!((set.weight, set.ceiling, set.nominal), (1, None, 0));
-        let remove = RemoveHolder::from(v1::RemoveHolderRequest::default());
-        assert_eq!(remove.pool, None);
-    }
-
-    #[test]
     fn figures_that_the_rules_do_not_keep_follow_from_theirs() {
         let region = RegionView {
             name: "normandie".into(),
@@ -326,6 +257,11 @@ mod tests {
             borrowed: 20,
             lent: 0,
             leases: 2,
+            mode: quota::Mode::Paused,
+            reason: "repairs".into(),
+            zone: String::new(),
+            set_aside: 0,
+            floors: Vec::new(),
         };
         assert_eq!(v1::RegionStatus::from(region.clone()).waiting, 15);
         let satisfied = RegionView {
@@ -341,6 +277,11 @@ mod tests {
             held: 120,
             wanted: 130,
             leases: 3,
+            mode: quota::Mode::Open,
+            reason: String::new(),
+            rules: quota::Rules::default(),
+            rules_revision: 1,
+            set_aside: 0,
         };
         assert_eq!(v1::PoolStatus::from(pool).over_by, 20);
     }

@@ -1,10 +1,13 @@
 //! The gRPC types of Préau, generated from `proto/`, their conversion to and from those of [`quota`], and
 //! the one table of errors.
 
+mod change;
 mod convert;
 pub mod status;
+mod waiting;
 
-pub use convert::{configured, grant, holder_removed, returned};
+pub use convert::{answered, configured, grant, holder_removed, returned};
+pub use waiting::{report, reported};
 
 /// The generated types: messages, clients and servers.
 pub mod v1 {

@@ -86,6 +86,12 @@ table! {
     NominalsOverCapacity "NOMINALS_OVER_CAPACITY" FailedPrecondition ["pool"]
         "The slots guaranteed to a pool's regions would add up to more than its capacity."
         "Raise the capacity or lower nominals, in one request where both change.";
+    FloorsOverCapacity "FLOORS_OVER_CAPACITY" FailedPrecondition ["pool"]
+        "The slots guaranteed to a pool's regions and those set aside for floors would add up to more than its capacity."
+        "Raise the capacity, or lower nominals or floors, in one request where several change.";
+    LeaseReports "LEASE_REPORTS" FailedPrecondition ["lease_id"]
+        "The holder of this lease reports who waits, and a renewal says nothing of that."
+        "Report; or take the lease anew, to renew it from then on.";
     InUse "IN_USE" FailedPrecondition ["slots"]
         "A pool or region that is to go has slots out."
         "Set its capacity or ceiling to 0, wait until it has drained, then remove it.";
@@ -235,21 +241,15 @@ pub fn refused(refusal: &Refusal) -> Status {
             error(Reason::StaleEpoch).with("current_epoch", current)
         }
         Refusal::StaleSeq { current, .. } => error(Reason::StaleSeq).with("current_seq", current),
-        Refusal::NominalsOverCapacity { pool, .. } | Refusal::FloorsOverCapacity { pool, .. } => {
+        Refusal::NominalsOverCapacity { pool, .. } => {
             error(Reason::NominalsOverCapacity).with("pool", pool)
         }
-        Refusal::NoSuchEntry { pool, entry } => {
-            error(Reason::InvalidField).with("pool", pool).violation(
-                "entry",
-                format!("{entry:?} given, expected one of the calendar"),
-            )
+        Refusal::FloorsOverCapacity { pool, .. } => {
+            error(Reason::FloorsOverCapacity).with("pool", pool)
         }
-        Refusal::LeaseReports { lease } => error(Reason::InvalidField)
-            .with("field", "lease_id")
-            .violation(
-                "lease_id",
-                format!("{lease} given, expected one that does not report"),
-            ),
+        Refusal::LeaseReports { lease } => error(Reason::LeaseReports).with("lease_id", lease),
+        // What is due is proposed by nodes alone, which read the calendar before.
+        Refusal::NoSuchEntry { .. } => error(Reason::Internal),
         Refusal::InUse { slots, .. } => error(Reason::InUse).with("slots", slots),
         Refusal::TooMany { most, .. } => error(Reason::TooMany).with("most", most),
         Refusal::RevisionMismatch { current, .. } => {
@@ -332,6 +332,23 @@ mod tests {
                 "NOMINALS_OVER_CAPACITY",
             ),
             (
+                Refusal::FloorsOverCapacity {
+                    pool: "ent".into(),
+                    nominals: 2,
+                    floors: 1,
+                    capacity: 2,
+                },
+                "FLOORS_OVER_CAPACITY",
+            ),
+            (Refusal::LeaseReports { lease }, "LEASE_REPORTS"),
+            (
+                Refusal::NoSuchEntry {
+                    pool: "ent".into(),
+                    entry: "opening".into(),
+                },
+                "INTERNAL",
+            ),
+            (
                 Refusal::InUse {
                     what: "pool \"ent\"".into(),
                     slots: 3,
@@ -392,7 +409,7 @@ mod tests {
             );
         }
         // The last row that is the rules' own: what follows is the node's.
-        assert_eq!(seen.len(), 13);
+        assert_eq!(seen.len(), 16);
     }
 
     #[test]

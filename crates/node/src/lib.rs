@@ -5,6 +5,7 @@ pub mod calendar;
 mod clock;
 mod config;
 mod core;
+mod due;
 mod forward;
 mod gate;
 mod log;

@@ -9,6 +9,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, StartError as CoreError};
+use crate::due;
 use crate::forward::Forward;
 use crate::server;
 use crate::services::Context;
@@ -46,6 +47,7 @@ pub struct Node {
     context: Context,
     health: HealthReporter,
     health_task: Task<()>,
+    calendar_task: Task<()>,
     server: Task<Result<(), String>>,
     stop: watch::Sender<bool>,
 }
@@ -81,12 +83,13 @@ impl Node {
             health.clone(),
             stop.subscribe(),
         );
-        let report = server::report_health(core, health.clone());
+        let report = server::report_health(core.clone(), health.clone());
         Ok(Self {
             address,
             advertised: config.advertise.unwrap_or_else(|| address.to_string()),
             context,
             health_task: Task(tokio::spawn(report)),
+            calendar_task: Task(tokio::spawn(due::drive(core))),
             server: Task(tokio::spawn(serve)),
             health,
             stop,
@@ -126,6 +129,7 @@ impl Node {
         core.hand_over().await;
         gate.close();
         self.health_task.end().await;
+        self.calendar_task.end().await;
         server::set_health(&self.health, false).await;
         let drain = Duration::from_millis(self.context.limits.drain_ms);
         if tokio::time::timeout(drain, gate.idle()).await.is_err() {

@@ -152,7 +152,7 @@ async fn a_failed_request_does_not_end_the_stream() {
         match stream.answer().await {
             (8, Answer::Failure(failure)) => assert_eq!(
                 failure.message,
-                "request: nothing given, expected one of lease, renew and return"
+                "request: nothing given, expected one of lease, renew, report and return"
             ),
             other => panic!("no failure: {other:?}"),
         }

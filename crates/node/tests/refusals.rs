@@ -253,8 +253,8 @@ async fn of_operators() {
         (
             nothing,
             invalid,
-            "changes[0].change: nothing given, expected one of set_pool, remove_pool, set_region \
-             and remove_region"
+            "changes[0].change: nothing given, expected one of set_pool, remove_pool, set_region, \
+             remove_region, set_rules, set_mode, set_capacity, set_zone, set_floor and set_calendar"
                 .into(),
         ),
         (

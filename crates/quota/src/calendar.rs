@@ -68,6 +68,8 @@ pub enum Action {
 pub struct Scheduled {
     /// The entry.
     pub entry: CalendarEntry,
+    /// When it was set as it is: occurrences up to this one do not count. Seconds since 1970 began in UTC.
+    pub since_s: i64,
     /// Seconds since 1970 began in UTC.
     pub last_s: Option<i64>,
 }
@@ -193,12 +195,31 @@ pub(crate) fn check_entries(
     Ok(())
 }
 
-/// The entries in the place of those before: one of the same name goes on from its last occurrence.
-pub(crate) fn replaced(before: &[Scheduled], entries: &[CalendarEntry]) -> Vec<Scheduled> {
-    let last_s = |name: &str| before.iter().find(|old| old.entry.name == name)?.last_s;
-    let scheduled = entries.iter().map(|entry| Scheduled {
-        entry: entry.clone(),
-        last_s: last_s(&entry.name),
+/// The entries in the place of those before: one of the same name goes on from its last occurrence, and
+/// one that is just as it was goes on altogether.
+pub(crate) fn replaced(
+    before: &[Scheduled],
+    entries: &[CalendarEntry],
+    since_s: i64,
+) -> Vec<Scheduled> {
+    let scheduled = entries.iter().map(|entry| {
+        let old = before.iter().find(|old| old.entry.name == entry.name);
+        Scheduled {
+            since_s: match old {
+                Some(old) if old.entry == *entry => old.since_s,
+                _ => since_s,
+            },
+            last_s: old.and_then(|old| old.last_s),
+            entry: entry.clone(),
+        }
     });
     scheduled.collect()
+}
+
+impl Scheduled {
+    /// Only occurrences after this one are to take effect: seconds since 1970 began in UTC.
+    pub fn after_s(&self) -> i64 {
+        self.last_s
+            .map_or(self.since_s, |last| last.max(self.since_s))
+    }
 }

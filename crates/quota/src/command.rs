@@ -171,6 +171,9 @@ pub enum Change {
         pool: String,
         /// At most [`MAX_CALENDAR`](crate::limits::MAX_CALENDAR).
         entries: Vec<CalendarEntry>,
+        /// Of entries that are new or have changed, occurrences up to this one do not count: seconds since
+        /// 1970, by the clock of whoever sets them.
+        since_s: i64,
     },
 }
 

@@ -135,11 +135,15 @@ impl Draft {
                 let region = draft.region(pool, region)?;
                 set_floor(&mut region.floors, holder.as_deref(), *slots)?;
             }
-            Change::SetCalendar { pool, entries } => {
+            Change::SetCalendar {
+                pool,
+                entries,
+                since_s,
+            } => {
                 check::name(&field("set_calendar.pool"), pool)?;
                 check_entries(entries, |name| field(&format!("set_calendar.{name}")))?;
                 let draft = self.pool(state, pool)?;
-                draft.calendar = replaced(&draft.calendar, entries);
+                draft.calendar = replaced(&draft.calendar, entries, *since_s);
             }
         }
         Ok(())

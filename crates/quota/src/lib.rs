@@ -41,5 +41,5 @@ pub use report::issuer;
 pub use rules::{Class, Mode, Reclaim, Rules, SessionRules};
 pub use share::{Claim, share};
 pub use state::State;
-pub use view::{LeasePhase, LeaseView, PoolView, RegionView};
+pub use view::{EntryView, FloorView, LeasePhase, LeaseView, PoolView, RegionView};
 pub use wait::{Wait, estimate};

@@ -1,11 +1,15 @@
 //! What can be read of the state.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use crate::calendar::Scheduled;
+use crate::floors::Floors;
 use crate::lease::{Lease, Phase};
 use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::LeaseId;
 use crate::pool::{Pool, Region};
+use crate::rules::{Mode, Rules};
 use crate::share::{Part, fill};
 use crate::state::State;
 
@@ -26,6 +30,16 @@ pub struct PoolView {
     pub wanted: u64,
     /// Leases that count.
     pub leases: u64,
+    /// Whether it seats anyone, before what its regions say.
+    pub mode: Mode,
+    /// Why, for users to read.
+    pub reason: String,
+    /// The rules by which its users wait.
+    pub rules: Rules,
+    /// Says when the rules have changed; at least 1.
+    pub rules_revision: u64,
+    /// Slots that floors take off the capacity.
+    pub set_aside: u64,
 }
 
 /// A region and its figures.
@@ -51,6 +65,38 @@ pub struct RegionView {
     pub lent: u64,
     /// Leases that count.
     pub leases: u64,
+    /// Whether it seats anyone, before what its pool says.
+    pub mode: Mode,
+    /// Why, for users to read.
+    pub reason: String,
+    /// The time zone by its IANA name; empty where none was set.
+    pub zone: String,
+    /// Slots that its floors take off the capacity.
+    pub set_aside: u64,
+    /// Floors that were set or told: the one that all share first, then by holder.
+    pub floors: Vec<FloorView>,
+}
+
+/// A floor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FloorView {
+    /// The holder, or all that report.
+    pub holder: Option<String>,
+    /// Slots that were set.
+    pub slots: u64,
+    /// Slots that the holder was told, in all of its lives.
+    pub told: u64,
+}
+
+/// An entry of a calendar and where it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryView<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The entry.
+    pub scheduled: &'a Scheduled,
+    /// The time zone of its region, where it has one that has one.
+    pub zone: Option<&'a str>,
 }
 
 /// A lease and its figures.
@@ -161,6 +207,11 @@ impl State {
                 borrowed: region.held.saturating_sub(region.nominal),
                 lent,
                 leases: region.leases,
+                mode: region.gate.mode,
+                reason: region.gate.reason.clone(),
+                zone: region.zone.clone(),
+                set_aside: region.floors.set_aside(),
+                floors: floor_views(&region.floors),
             })
             .collect()
     }
@@ -211,6 +262,26 @@ impl State {
         live.then(|| self.target(place).0)
     }
 
+    /// The rules by which the users of a lease wait, and their revision, in O(log n).
+    pub fn lease_rules(&self, lease: LeaseId) -> Option<(&Rules, u64)> {
+        let lease = self.leases.get(self.leases.find(lease).ok()?)?;
+        let pool = self.pools[lease.pool as usize].as_ref()?;
+        Some((&pool.rules, pool.rules_revision))
+    }
+
+    /// The calendars of all pools, by pool.
+    pub fn calendars(&self) -> impl Iterator<Item = EntryView<'_>> {
+        let pools = self.pool_index.values();
+        let pools = pools.filter_map(|&at| self.pools[at as usize].as_ref());
+        pools.flat_map(Pool::calendar)
+    }
+
+    /// The calendar of one pool; empty where there is no such pool.
+    pub fn calendar(&self, pool: &str) -> Vec<EntryView<'_>> {
+        let pool = self.find_pool(pool);
+        pool.map_or_else(Vec::new, |pool| pool.calendar().collect())
+    }
+
     pub(crate) fn find_pool(&self, name: &str) -> Option<&Pool> {
         self.pools[*self.pool_index.get(name)? as usize].as_ref()
     }
@@ -240,6 +311,38 @@ impl State {
     }
 }
 
+impl Pool {
+    fn calendar(&self) -> impl Iterator<Item = EntryView<'_>> {
+        let zone = |region: &str| {
+            let region = self.regions[*self.region_index.get(region)? as usize].as_ref()?;
+            Some(region.zone.as_str()).filter(|zone| !zone.is_empty())
+        };
+        self.calendar.iter().map(move |scheduled| EntryView {
+            pool: &self.name,
+            scheduled,
+            zone: scheduled.entry.region.as_deref().and_then(zone),
+        })
+    }
+}
+
+fn floor_views(floors: &Floors) -> Vec<FloorView> {
+    let mut told: BTreeMap<&str, u64> = floors.of.keys().map(|holder| (&**holder, 0)).collect();
+    for ((holder, _), slots) in &floors.told {
+        *told.entry(holder).or_default() += slots;
+    }
+    let shared = (floors.shared > 0).then_some(FloorView {
+        holder: None,
+        slots: floors.shared,
+        told: 0,
+    });
+    let holders = told.into_iter().map(|(holder, told)| FloorView {
+        holder: Some(holder.into()),
+        slots: floors.of.get(holder).copied().unwrap_or(0),
+        told,
+    });
+    shared.into_iter().chain(holders).collect()
+}
+
 fn pool_view(pool: &Pool) -> PoolView {
     let sum = |figure: fn(&Region) -> u64| pool.regions_by_name().map(figure).sum();
     PoolView {
@@ -250,5 +353,10 @@ fn pool_view(pool: &Pool) -> PoolView {
         held: pool.held,
         wanted: sum(|region| region.wanted),
         leases: sum(|region| region.leases),
+        mode: pool.gate.mode,
+        reason: pool.gate.reason.clone(),
+        rules: pool.rules.clone(),
+        rules_revision: pool.rules_revision,
+        set_aside: pool.set_aside,
     }
 }

@@ -4,11 +4,12 @@ use api::v1::budget_service_client::BudgetServiceClient as Client;
 use api::v1::budget_service_server::BudgetService;
 use api::{status, v1};
 use prost::Message as _;
-use quota::{Command, Configure, LeaseId, Refusal, State};
+use quota::{Change, Command, Configure, LeaseId, Refusal, State, When};
 use tonic::{Request, Response, Status};
 
 use super::Context;
 use super::page::{Place, size};
+use crate::{calendar, due};
 
 /// Most pools on a page.
 const MAX_POOLS_PAGE: u32 = 1_024;
@@ -32,6 +33,7 @@ impl BudgetService for Budget {
                 request,
                 |context, message| async move {
                     let configure = Configure::try_from(message)
+                        .and_then(|configure| check_zones(&configure).map(|()| configure))
                         .map_err(|refusal| status::refused(&refusal))?;
                     api::configured(context.propose(Command::Configure(configure)).await?)
                 },
@@ -97,6 +99,37 @@ impl BudgetService for Budget {
     }
 }
 
+/// The rules know no time zones; those of a node are built in.
+fn check_zones(configure: &Configure) -> Result<(), Refusal> {
+    let check = |field: String, zone: &str| match calendar::zone(zone) {
+        Some(_) => Ok(()),
+        None => {
+            let expected = "a time zone by the IANA's name, such as Europe/Paris";
+            Err(status::invalid(&field, format!("{zone:?}"), expected))
+        }
+    };
+    for (i, change) in configure.changes.iter().enumerate() {
+        match change {
+            Change::SetZone { zone, .. } if !zone.is_empty() => {
+                check(format!("changes[{i}].set_zone.zone"), zone)?;
+            }
+            Change::SetCalendar { entries, .. } => {
+                for (n, entry) in entries.iter().enumerate() {
+                    if let When::Weekly {
+                        zone: Some(zone), ..
+                    } = &entry.when
+                    {
+                        let path = format!("changes[{i}].set_calendar.entries[{n}].weekly.zone");
+                        check(path, zone)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads what this node has applied.
 fn read<M, A>(
     context: &Context,
@@ -121,7 +154,7 @@ fn pools(state: &State, request: &v1::ListPoolsRequest) -> Result<v1::ListPoolsR
     if let Some(from) = from {
         names.retain(|name| *name > from.pool);
     }
-    let mut bytes = 0;
+    let (mut bytes, now_s) = (0, due::wall_s());
     for name in names {
         if answer.pools.len() == size || bytes > POOLS_PAGE_BYTES {
             let last = answer.pools.last().and_then(|pool| pool.status.as_ref());
@@ -132,7 +165,11 @@ fn pools(state: &State, request: &v1::ListPoolsRequest) -> Result<v1::ListPoolsR
         let pool = v1::Pool {
             status: state.pool(&name).map(Into::into),
             regions: state.regions(&name).into_iter().map(Into::into).collect(),
-            calendar: Vec::new(),
+            calendar: state
+                .calendar(&name)
+                .iter()
+                .map(|entry| due::status(entry, now_s))
+                .collect(),
         };
         bytes += pool.encoded_len();
         answer.pools.push(pool);

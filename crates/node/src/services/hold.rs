@@ -115,13 +115,17 @@ impl Hold {
     }
 
     fn settle(&mut self, done: Done) {
-        match (&done.answer.response, done.lease) {
-            (Some(Answer::Grant(grant)), _) => {
-                let leads = self.context.core.leader().is_some_and(|l| l.is_me);
-                self.watched.told(grant.lease_id, grant.target, leads);
-            }
-            (Some(Answer::Returned(_)), Some(lease)) => self.watched.forget(lease),
-            _ => {}
+        let grant = match &done.answer.response {
+            Some(Answer::Grant(grant)) => Some(grant),
+            Some(Answer::Reported(reported)) => reported.grant.as_ref(),
+            _ => None,
+        };
+        if let Some(grant) = grant {
+            let leads = self.context.core.leader().is_some_and(|l| l.is_me);
+            self.watched.told(grant.lease_id, grant.target, leads);
+        }
+        if let (Some(Answer::Returned(_)), Some(lease)) = (&done.answer.response, done.lease) {
+            self.watched.forget(lease);
         }
         self.ready.push_back(done.answer);
     }
@@ -161,6 +165,7 @@ async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest
     let v1::HoldRequest { tag, request } = request;
     let lease = match &request {
         Some(Asked::Renew(renew)) => Some(renew.lease_id),
+        Some(Asked::Report(report)) => Some(report.lease_id),
         Some(Asked::Return(give)) => Some(give.lease_id),
         _ => None,
     };
@@ -170,11 +175,13 @@ async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest
             Some(Asked::Lease(take)) => context.take(&call, take).await.map(Answer::Grant),
             Some(Asked::Renew(renew)) => context.renew(&call, renew).await.map(Answer::Grant),
             Some(Asked::Return(give)) => context.give_back(&call, give).await.map(Answer::Returned),
-            Some(Asked::Report(_)) => Err(Status::unimplemented("report: not served yet")),
+            Some(Asked::Report(report)) => {
+                context.report(&call, report).await.map(Answer::Reported)
+            }
             None => Err(refuse(
                 "request",
                 "nothing",
-                "one of lease, renew and return",
+                "one of lease, renew, report and return",
             )),
         }
     };

@@ -3,7 +3,7 @@
 use api::v1::lease_service_client::LeaseServiceClient as Client;
 use api::v1::lease_service_server::LeaseService;
 use api::{status, v1};
-use quota::{Command, Refusal, State};
+use quota::{Command, LeaseId, Refusal, Rules, State};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -36,9 +36,11 @@ impl LeaseService for Leases {
 
     async fn report(
         &self,
-        _: Request<v1::ReportRequest>,
+        request: Request<v1::ReportRequest>,
     ) -> Result<Response<v1::ReportResponse>, Status> {
-        Err(Status::unimplemented("report: not served yet"))
+        let call = self.0.gate.enter(request.metadata())?;
+        let reported = self.0.report(&call, request.into_inner()).await?;
+        Ok(Response::new(reported))
     }
 
     async fn r#return(
@@ -88,7 +90,7 @@ impl LeaseService for Leases {
     }
 }
 
-/// The three requests, as they are carried out for single calls and streams alike.
+/// The four requests, as they are carried out for single calls and streams alike.
 impl Context {
     pub async fn take(&self, call: &Call, message: v1::LeaseRequest) -> Result<v1::Grant, Status> {
         self.lead(
@@ -118,6 +120,51 @@ impl Context {
         )
         .await
         .and_then(|answer| granted(answer.grant))
+    }
+
+    pub async fn report(
+        &self,
+        call: &Call,
+        message: v1::ReportRequest,
+    ) -> Result<v1::ReportResponse, Status> {
+        self.lead(
+            call,
+            message,
+            |context, message| async move { context.report_here(message).await },
+            |channel, request| async { Client::new(channel).report(request).await },
+        )
+        .await
+    }
+
+    /// Classes go by name on the wire and by their place in the log: the rules keep those places while
+    /// anybody reports.
+    async fn report_here(&self, message: v1::ReportRequest) -> Result<v1::ReportResponse, Status> {
+        let (lease, known) = (LeaseId(message.lease_id), message.rules_revision);
+        let read = |state: &State| {
+            let (rules, revision) = state.lease_rules(lease)?;
+            Some((rules.clone(), revision))
+        };
+        let mut rules = self.core.with_state(read);
+        if rules.is_none() {
+            // A new leader may have the lease in its log still, and not know it yet.
+            self.barrier().await?;
+            rules = self.core.with_state(read);
+        }
+        // Of a lease that is not known the classes matter to nobody: it is for the rules to say so.
+        let (rules, message) = match rules {
+            Some((rules, _)) => (rules, message),
+            None => {
+                let waiting = Vec::new();
+                (Rules::default(), v1::ReportRequest { waiting, ..message })
+            }
+        };
+        let report = api::report(message, &rules).map_err(|refusal| status::refused(&refusal))?;
+        let reported = api::answered(self.propose(Command::Report(report)).await?)?;
+        let (rules, revision) = self
+            .core
+            .with_state(read)
+            .unwrap_or((rules, reported.rules_revision));
+        Ok(api::reported(reported, &rules, revision, known))
     }
 
     pub async fn give_back(

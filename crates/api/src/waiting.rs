@@ -1,0 +1,536 @@
+//! How users wait: reports and their answers, rules, modes and the calendar. Classes go by name here, and by
+//! their place in the rules in [`quota`].
+
+use std::collections::BTreeMap;
+
+use quota::limits::{MAX_BUCKETS, MAX_CLAIMS_PER_REPORT};
+use quota::{
+    Action, Bucket, CalendarEntry, Claimed, Class, LeaseId, Mode, Reclaim, Refusal, Report,
+    Reported, Rules, SessionRules, TokenClaim, When,
+};
+
+use crate::convert::said;
+use crate::status::invalid;
+use crate::v1;
+
+/// The report of a lease whose pool has these rules.
+///
+/// # Errors
+/// Where a class is not one of the rules, or the report is over a bound.
+pub fn report(message: v1::ReportRequest, rules: &Rules) -> Result<Report, Refusal> {
+    Ok(Report {
+        lease: LeaseId(message.lease_id),
+        seq: message.seq,
+        kept: message.kept,
+        in_use: message.in_use,
+        spare: message.spare,
+        waiting: waiting(&message.waiting, rules)?,
+        exact_until_s: message.exact_until_s,
+        left: message.left,
+        floor: message.floor,
+        claims: claims(&message)?,
+        released: message.released,
+        refused: message.refused,
+    })
+}
+
+fn waiting(said: &[v1::Waiting], rules: &Rules) -> Result<Vec<Bucket>, Refusal> {
+    let given: usize = said.iter().map(|class| class.buckets.len()).sum();
+    if given > MAX_BUCKETS {
+        let expected = format!("at most {MAX_BUCKETS} in all");
+        return Err(invalid("waiting", format!("{given} buckets"), expected));
+    }
+    let mut classes = BTreeMap::new();
+    for (i, waiting) in said.iter().enumerate() {
+        let field = |name: &str| format!("waiting[{i}].{name}");
+        let class = rules.classes.iter().position(|c| c.name == waiting.class);
+        let Some(class) = class.and_then(|class| u8::try_from(class).ok()) else {
+            let names: Vec<_> = rules.classes.iter().map(|class| &class.name).collect();
+            return Err(invalid(
+                &field("class"),
+                format!("{:?}", waiting.class),
+                format!("a class of the pool's rules: {names:?}"),
+            ));
+        };
+        let mut buckets = Vec::with_capacity(waiting.buckets.len());
+        for (j, bucket) in waiting.buckets.iter().enumerate() {
+            let users = u32::try_from(bucket.users).ok();
+            let Some(users) = users.filter(|&users| users > 0) else {
+                return Err(invalid(
+                    &field(&format!("buckets[{j}].users")),
+                    bucket.users,
+                    format!("1 to {}", u32::MAX),
+                ));
+            };
+            buckets.push(Bucket {
+                class,
+                second: bucket.second,
+                users,
+            });
+        }
+        if classes.insert(class, buckets).is_some() {
+            let given = format!("{:?} twice", waiting.class);
+            return Err(invalid(&field("class"), given, "each class once"));
+        }
+    }
+    Ok(classes.into_values().flatten().collect())
+}
+
+fn claims(message: &v1::ReportRequest) -> Result<Vec<TokenClaim>, Refusal> {
+    let v1::ReportRequest {
+        claims,
+        released,
+        refused,
+        ..
+    } = message;
+    let given = claims.len() + released.len() + refused.len();
+    if given > MAX_CLAIMS_PER_REPORT {
+        let given = format!("{given} with released and refused");
+        let expected = format!("at most {MAX_CLAIMS_PER_REPORT} together");
+        return Err(invalid("claims", given, expected));
+    }
+    let claim = |claim: &v1::Claim| TokenClaim {
+        id: claim.id,
+        issuer: claim.issuer,
+    };
+    Ok(claims.iter().map(claim).collect())
+}
+
+/// The answer to a report of a lease whose pool has these rules, of this revision; `known` is the one
+/// that the holder goes by.
+pub fn reported(
+    reported: Reported,
+    rules: &Rules,
+    rules_revision: u64,
+    known: u64,
+) -> v1::ReportResponse {
+    let name = |class: u8| {
+        let class = rules.classes.get(usize::from(class));
+        class.map(|class| class.name.clone()).unwrap_or_default()
+    };
+    let admissions = reported.admit.into_iter().map(|admit| v1::Admission {
+        class: name(admit.class),
+        users: admit.users.into(),
+        until_s: admit.until_s,
+    });
+    let flows = reported.flows.into_iter().map(|flow| v1::Flow {
+        class: name(flow.class),
+        waiting: flow.waiting,
+        rate_milli: flow.rate,
+        low_rate_milli: flow.low_rate,
+    });
+    let claims = reported.claims.into_iter().map(|(id, claimed)| {
+        let state = match claimed {
+            Claimed::Pending => v1::ClaimState::Pending,
+            Claimed::Granted => v1::ClaimState::Granted,
+            Claimed::Refused => v1::ClaimState::Refused,
+            Claimed::TooMany => v1::ClaimState::TooMany,
+        };
+        v1::ClaimAnswer {
+            id,
+            state: state.into(),
+        }
+    });
+    v1::ReportResponse {
+        grant: Some(reported.grant.into()),
+        open: reported.open,
+        mode: v1::Mode::from(reported.mode).into(),
+        reason: reported.reason,
+        admissions: admissions.collect(),
+        shorten: reported.shorten,
+        others_wait: reported.others_wait,
+        floor: reported.floor,
+        cluster_time_ms: reported.now_ms,
+        closed_s: reported.closed_s,
+        opened_s: reported.opened_s,
+        rules_revision,
+        rules: (rules_revision != known).then(|| rules.into()),
+        flows: flows.collect(),
+        claims: claims.collect(),
+        asked: reported.asked,
+    }
+}
+
+impl From<Mode> for v1::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Open => Self::Open,
+            Mode::Paused => Self::Paused,
+            Mode::Draining => Self::Draining,
+            Mode::Frozen => Self::Frozen,
+            Mode::Closed => Self::Closed,
+        }
+    }
+}
+
+/// The mode of this number, in the field of this path.
+pub(crate) fn mode(field: &str, mode: i32) -> Result<Mode, Refusal> {
+    match v1::Mode::try_from(mode) {
+        Ok(v1::Mode::Open) => Ok(Mode::Open),
+        Ok(v1::Mode::Paused) => Ok(Mode::Paused),
+        Ok(v1::Mode::Draining) => Ok(Mode::Draining),
+        Ok(v1::Mode::Frozen) => Ok(Mode::Frozen),
+        Ok(v1::Mode::Closed) => Ok(Mode::Closed),
+        Ok(v1::Mode::Unspecified) | Err(_) => Err(invalid(
+            field,
+            mode,
+            "open (1), paused (2), draining (3), frozen (4) or closed (5)",
+        )),
+    }
+}
+
+impl From<&Rules> for v1::Rules {
+    fn from(rules: &Rules) -> Self {
+        let classes = rules.classes.iter().map(|class| v1::Class {
+            name: class.name.clone(),
+            weight: Some(class.weight),
+            first: class.first,
+        });
+        let reclaim = match rules.reclaim {
+            Reclaim::Drain => v1::Reclaim::Drain,
+            Reclaim::Shorten => v1::Reclaim::Shorten,
+        };
+        Self {
+            classes: classes.collect(),
+            overtake_s: Some(rules.overtake_s),
+            session: Some(v1::SessionRules {
+                limit_s: rules.session.limit_s,
+                idle_s: rules.session.idle_s,
+                when_waiting_s: rules.session.when_waiting_s,
+                notice_s: rules.session.notice_s,
+                least_s: rules.session.least_s,
+            }),
+            reclaim: reclaim.into(),
+        }
+    }
+}
+
+/// Rules as a message says them, in the field of this path.
+pub(crate) fn rules(field: &str, rules: v1::Rules) -> Result<Rules, Refusal> {
+    let reclaim = match v1::Reclaim::try_from(rules.reclaim) {
+        Ok(v1::Reclaim::Unspecified | v1::Reclaim::Drain) => Reclaim::Drain,
+        Ok(v1::Reclaim::Shorten) => Reclaim::Shorten,
+        Err(_) => {
+            let expected = "drain (1) or shorten (2)";
+            return Err(invalid(
+                &format!("{field}.reclaim"),
+                rules.reclaim,
+                expected,
+            ));
+        }
+    };
+    let session = rules.session.unwrap_or_default();
+    let classes = rules.classes.into_iter().map(|class| Class {
+        name: class.name,
+        weight: class.weight.unwrap_or(1),
+        first: class.first,
+    });
+    Ok(Rules {
+        classes: classes.collect(),
+        overtake_s: rules
+            .overtake_s
+            .unwrap_or(quota::limits::DEFAULT_OVERTAKE_S),
+        session: SessionRules {
+            limit_s: session.limit_s,
+            idle_s: session.idle_s,
+            when_waiting_s: session.when_waiting_s,
+            notice_s: session.notice_s,
+            least_s: session.least_s,
+        },
+        reclaim,
+    })
+}
+
+/// A calendar entry as a message says it, in the field of this path.
+pub(crate) fn entry(field: &str, entry: v1::CalendarEntry) -> Result<CalendarEntry, Refusal> {
+    use v1::calendar_entry::{Action as Said, When as At};
+    let nothing =
+        |name: &str, expected: &str| Err(invalid(&format!("{field}.{name}"), "nothing", expected));
+    let when = match entry.when {
+        Some(At::AtUnixS(unix_s)) => When::At { unix_s },
+        Some(At::Weekly(weekly)) => When::Weekly {
+            // Over its range is for the rules to refuse, and nothing over it may come to lie within.
+            days: u8::try_from(weekly.days).unwrap_or(u8::MAX),
+            minute: u16::try_from(weekly.minute).unwrap_or(u16::MAX),
+            zone: said(weekly.zone),
+        },
+        None => return nothing("when", "at_unix_s or weekly"),
+    };
+    let action = match entry.action {
+        Some(Said::SetCapacity(slots)) => Action::SetCapacity(slots),
+        Some(Said::Open(_)) => Action::Open,
+        Some(Said::Close(close)) => Action::Close {
+            reason: close.reason,
+        },
+        Some(Said::Pause(pause)) => Action::Pause {
+            reason: pause.reason,
+        },
+        Some(Said::Resume(_)) => Action::Resume,
+        None => return nothing("action", "set_capacity, open, close, pause or resume"),
+    };
+    Ok(CalendarEntry {
+        name: entry.name,
+        region: said(entry.region),
+        when,
+        action,
+    })
+}
+
+impl From<CalendarEntry> for v1::CalendarEntry {
+    fn from(entry: CalendarEntry) -> Self {
+        use v1::calendar_entry::{Action as Said, When as At};
+        Self {
+            name: entry.name,
+            region: entry.region.unwrap_or_default(),
+            when: Some(match entry.when {
+                When::At { unix_s } => At::AtUnixS(unix_s),
+                When::Weekly { days, minute, zone } => At::Weekly(v1::Weekly {
+                    days: days.into(),
+                    minute: minute.into(),
+                    zone: zone.unwrap_or_default(),
+                }),
+            }),
+            action: Some(match entry.action {
+                Action::SetCapacity(slots) => Said::SetCapacity(slots),
+                Action::Open => Said::Open(v1::OpenAction {}),
+                Action::Close { reason } => Said::Close(v1::CloseAction { reason }),
+                Action::Pause { reason } => Said::Pause(v1::PauseAction { reason }),
+                Action::Resume => Said::Resume(v1::ResumeAction {}),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quota::{Admission, Flow, Grant};
+
+    use super::*;
+
+    fn rules() -> Rules {
+        let class = |name: &str, first| Class {
+            name: name.into(),
+            weight: 2,
+            first,
+        };
+        Rules {
+            classes: vec![class("teachers", true), class("everyone", false)],
+            ..Rules::default()
+        }
+    }
+
+    fn of(class: &str, buckets: &[(u32, u64)]) -> v1::Waiting {
+        let bucket = |&(second, users): &(u32, u64)| v1::Bucket { second, users };
+        v1::Waiting {
+            class: class.into(),
+            buckets: buckets.iter().map(bucket).collect(),
+        }
+    }
+
+    #[test]
+    fn classes_go_by_their_place_whatever_order_they_are_said_in() {
+        let said = v1::ReportRequest {
+            lease_id: 7,
+            waiting: vec![of("everyone", &[(5, 2), (6, 1)]), of("teachers", &[(9, 3)])],
+            ..v1::ReportRequest::default()
+        };
+        let report = report(said, &rules()).expect("all is right");
+        let buckets: Vec<_> = report
+            .waiting
+            .iter()
+            .map(|b| (b.class, b.second, b.users))
+            .collect();
+        assert_eq!(buckets, [(0, 9, 3), (1, 5, 2), (1, 6, 1)]);
+        assert_eq!(report.lease, LeaseId(7));
+    }
+
+    #[test]
+    fn a_report_that_can_not_be_is_refused_by_its_field() {
+        let many: Vec<(u32, u64)> = (0..=MAX_BUCKETS as u32).map(|second| (second, 1)).collect();
+        let waiting = |waiting| v1::ReportRequest {
+            waiting,
+            ..v1::ReportRequest::default()
+        };
+        let ids = |n: usize| v1::ReportRequest {
+            claims: vec![v1::Claim::default(); 200],
+            released: vec![1; 50],
+            refused: vec![2; n],
+            ..v1::ReportRequest::default()
+        };
+        let cases = [
+            (
+                waiting(vec![of("pupils", &[(1, 1)])]),
+                "waiting[0].class: \"pupils\" given, expected a class of the pool's rules: \
+                 [\"teachers\", \"everyone\"]",
+            ),
+            (
+                waiting(vec![of("everyone", &[]), of("everyone", &[])]),
+                "waiting[1].class: \"everyone\" twice given, expected each class once",
+            ),
+            (
+                waiting(vec![of("everyone", &[(1, 1), (2, 0)])]),
+                "waiting[0].buckets[1].users: 0 given, expected 1 to 4294967295",
+            ),
+            (
+                waiting(vec![of("everyone", &[(1, 1 << 32)])]),
+                "waiting[0].buckets[0].users: 4294967296 given, expected 1 to 4294967295",
+            ),
+            (
+                waiting(vec![of("everyone", &many)]),
+                "waiting: 129 buckets given, expected at most 128 in all",
+            ),
+            (
+                ids(7),
+                "claims: 257 with released and refused given, expected at most 256 together",
+            ),
+        ];
+        for (said, expected) in cases {
+            let refusal = report(said, &rules()).expect_err(expected);
+            assert_eq!(refusal.to_string(), expected);
+        }
+        assert!(report(ids(6), &rules()).is_ok());
+        assert!(report(waiting(vec![of("everyone", &many[1..])]), &rules()).is_ok());
+    }
+
+    #[test]
+    fn an_answer_names_classes_and_has_the_rules_where_they_are_news() {
+        let answer = || Reported {
+            grant: Grant {
+                lease: LeaseId(7),
+                slots: 5,
+                target: 6,
+                ttl_ms: 10_000,
+                drift_ppm: 10_000,
+            },
+            open: false,
+            admit: vec![Admission {
+                class: 1,
+                users: 4,
+                until_s: 9,
+            }],
+            shorten: 1,
+            floor: 2,
+            claims: vec![(11, Claimed::Granted), (12, Claimed::TooMany)],
+            mode: Mode::Frozen,
+            reason: "repairs".into(),
+            others_wait: true,
+            session: SessionRules::default(),
+            reclaim: Reclaim::Drain,
+            now_ms: 1_234,
+            closed_s: Some(3),
+            opened_s: None,
+            overtake_s: 600,
+            rules_revision: 4,
+            flows: vec![Flow {
+                class: 0,
+                waiting: 8,
+                rate: 900,
+                low_rate: 300,
+            }],
+            asked: vec![13],
+        };
+        let told = reported(answer(), &rules(), 4, 3);
+        let [admission] = told.admissions.as_slice() else {
+            panic!("one admission");
+        };
+        assert_eq!(
+            (admission.class.as_str(), admission.users, admission.until_s),
+            ("everyone", 4, 9)
+        );
+        assert_eq!(told.flows[0].class, "teachers");
+        assert_eq!(told.mode(), v1::Mode::Frozen);
+        assert_eq!(
+            (told.grant.expect("a grant").slots, told.shorten, told.floor),
+            (5, 1, 2)
+        );
+        let states: Vec<_> = told.claims.iter().map(|c| (c.id, c.state())).collect();
+        assert_eq!(
+            states,
+            [(11, v1::ClaimState::Granted), (12, v1::ClaimState::TooMany)]
+        );
+        let known = told.rules.expect("they are news");
+        assert_eq!(known.classes.len(), 2);
+        assert_eq!(reported(answer(), &rules(), 4, 4).rules, None);
+    }
+
+    #[test]
+    fn rules_and_entries_come_back_as_they_were() {
+        let all = Rules {
+            session: SessionRules {
+                limit_s: Some(7_200),
+                idle_s: Some(600),
+                when_waiting_s: Some(1_200),
+                notice_s: 60,
+                least_s: 300,
+            },
+            reclaim: Reclaim::Shorten,
+            overtake_s: 30,
+            ..rules()
+        };
+        assert_eq!(super::rules("rules", (&all).into()), Ok(all));
+        let whens = [
+            When::At { unix_s: -5 },
+            When::Weekly {
+                days: 31,
+                minute: 525,
+                zone: Some("Indian/Reunion".into()),
+            },
+        ];
+        let reason = || "why".to_owned();
+        let actions = [
+            Action::SetCapacity(9),
+            Action::Open,
+            Action::Close { reason: reason() },
+            Action::Pause { reason: reason() },
+            Action::Resume,
+        ];
+        for when in whens {
+            for action in &actions {
+                let known = CalendarEntry {
+                    name: "e".into(),
+                    region: Some("r".into()),
+                    when: when.clone(),
+                    action: action.clone(),
+                };
+                assert_eq!(entry("entry", known.clone().into()), Ok(known));
+            }
+        }
+        for mode in [
+            Mode::Open,
+            Mode::Paused,
+            Mode::Draining,
+            Mode::Frozen,
+            Mode::Closed,
+        ] {
+            assert_eq!(super::mode("mode", v1::Mode::from(mode).into()), Ok(mode));
+        }
+        for (said, expected) in [
+            (super::mode("mode", 0), "mode: 0 given, expected open (1)"),
+            (super::mode("mode", 6), "mode: 6 given, expected open (1)"),
+        ] {
+            let refusal = said.expect_err("no mode").to_string();
+            assert!(refusal.starts_with(expected), "{refusal}");
+        }
+        let nothing = entry("entries[2]", v1::CalendarEntry::default()).expect_err("no time");
+        assert!(
+            nothing
+                .to_string()
+                .starts_with("entries[2].when: nothing given")
+        );
+        // Over its range stays over it.
+        let over = v1::CalendarEntry {
+            when: Some(v1::calendar_entry::When::Weekly(v1::Weekly {
+                days: 256 + 1,
+                minute: 65_536,
+                zone: String::new(),
+            })),
+            action: Some(v1::calendar_entry::Action::Resume(v1::ResumeAction {})),
+            ..v1::CalendarEntry::default()
+        };
+        let When::Weekly { days, minute, .. } = entry("e", over).expect("for the rules").when
+        else {
+            panic!("weekly");
+        };
+        assert_eq!((days, minute), (u8::MAX, u16::MAX));
+    }
+}

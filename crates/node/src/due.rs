@@ -1,0 +1,132 @@
+//! What calendars say, proposed when it is due by the leader's wall clock. The state remembers each entry's
+//! last occurrence, so that it does no harm where two nodes think that they lead, or a clock jumps.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use api::v1;
+use quota::{Command, Due, EntryView, State, When};
+
+use crate::calendar::{DEFAULT_ZONE, Rule, zone};
+use crate::core::Core;
+use crate::propose::ProposeError;
+
+/// How often a leader looks at its clock.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// This machine's wall clock, in seconds since 1970.
+pub(crate) fn wall_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Proposes what is due, whenever this node leads, until it stops.
+pub(crate) async fn drive(core: Core) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen: Option<Look> = None;
+    loop {
+        look.tick().await;
+        if !core.leader().is_some_and(|leader| leader.is_me) {
+            seen = None;
+            continue;
+        }
+        let now_s = wall_s();
+        let revision = core.with_state(State::revision);
+        if seen
+            .as_ref()
+            .is_some_and(|seen| seen.holds(revision, now_s))
+        {
+            continue;
+        }
+        let (due, next) = core.with_state(|state| look_up(state, now_s));
+        let mut done = true;
+        for due in due {
+            match core.propose(Command::Due(due.clone())).await {
+                Ok(Ok(_)) => tracing::info!(?due, "a calendar entry took effect"),
+                // It has changed, or its pool, since it was looked up.
+                Ok(Err(refusal)) => tracing::warn!(?due, %refusal, "a calendar entry was refused"),
+                Err(ProposeError::Stopped(_)) => return,
+                Err(error) => {
+                    tracing::warn!(?due, %error, "a calendar entry is proposed again");
+                    done = false;
+                    break;
+                }
+            }
+        }
+        seen = done.then_some(Look {
+            revision,
+            now_s,
+            next,
+        });
+    }
+}
+
+/// What was seen: it holds until an entry is due, the budget changes or the clock goes back.
+struct Look {
+    revision: u64,
+    now_s: i64,
+    next: Option<i64>,
+}
+
+impl Look {
+    fn holds(&self, revision: u64, now_s: i64) -> bool {
+        self.revision == revision
+            && self.now_s <= now_s
+            && self.next.is_none_or(|next| now_s < next)
+    }
+}
+
+/// What is due, in the order in which it came to be, and when the next will be.
+fn look_up(state: &State, now_s: i64) -> (Vec<Due>, Option<i64>) {
+    let (mut due, mut next) = (Vec::new(), None::<i64>);
+    for entry in state.calendars() {
+        let Some(rule) = rule(&entry) else {
+            continue;
+        };
+        if let Some(occurrence_s) = rule.due(Some(entry.scheduled.after_s()), now_s) {
+            due.push(Due {
+                pool: entry.pool.into(),
+                entry: entry.scheduled.entry.name.clone(),
+                occurrence_s,
+            });
+        }
+        let then = rule.next(now_s);
+        next = next.map_or(then, |next| Some(then.map_or(next, |then| then.min(next))));
+    }
+    due.sort_by(|a, b| a.occurrence_s.cmp(&b.occurrence_s));
+    (due, next)
+}
+
+/// The zone that an entry goes by.
+fn zone_name<'a>(entry: &EntryView<'a>) -> &'a str {
+    let own = match &entry.scheduled.entry.when {
+        When::Weekly { zone, .. } => zone.as_deref(),
+        When::At { .. } => None,
+    };
+    own.or(entry.zone).unwrap_or(DEFAULT_ZONE)
+}
+
+/// When an entry takes effect; `None` where this version does not know its zone, which one that set it did.
+fn rule(entry: &EntryView<'_>) -> Option<Rule> {
+    Some(match &entry.scheduled.entry.when {
+        When::At { unix_s } => Rule::At(*unix_s),
+        When::Weekly { days, minute, .. } => Rule::Weekly {
+            days: *days,
+            minute: *minute,
+            zone: zone(zone_name(entry))?,
+        },
+    })
+}
+
+/// How an entry stands by this machine's clock.
+pub(crate) fn status(entry: &EntryView<'_>, now_s: i64) -> v1::CalendarStatus {
+    let after_s = entry.scheduled.after_s().max(now_s);
+    v1::CalendarStatus {
+        entry: Some(entry.scheduled.entry.clone().into()),
+        last_unix_s: entry.scheduled.last_s,
+        next_unix_s: rule(entry).and_then(|rule| rule.next(after_s)),
+        zone: zone_name(entry).into(),
+    }
+}
