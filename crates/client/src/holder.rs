@@ -1,26 +1,26 @@
-//! A holder: the keeper, with sockets and timers.
+//! A holder: seats that are taken as they come.
 
 use std::future::{Future, IntoFuture};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tonic::Status as CallStatus;
 
 use crate::clock;
-use crate::keeper::{Keeper, Request, Settings, Standing, Tag};
+use crate::front_end::FrontEnd;
+use crate::keeper::{Keeper, Settings, Standing};
+use crate::keys::KeysError;
 use crate::nodes::{AddressError, Nodes};
+use crate::queue;
 use crate::seats::{Ledger, Seat};
-use crate::wire::{self, Names, Outcome};
+use crate::task::{LOOK_EVERY, Running, Slots, Task};
+use crate::wire::Names;
 
 /// Slots kept ready beyond those in use, where nothing else is said.
 const DEFAULT_RESERVE: u64 = 16;
-/// How often the demand and the deadline are looked at between two reports.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The shortest and longest time that one request is tried for before the keeper is asked again.
-const REQUEST_TIME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 /// How long the first lease may take, where nothing else is said.
 const DEFAULT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -33,6 +33,9 @@ pub enum ConnectError {
     /// A name is missing.
     #[error("{0}: none given; say it on the builder")]
     Missing(&'static str),
+    /// The keys can't be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The cluster refused the first lease.
     #[error("the cluster refused a lease: {}", .0.message())]
     Refused(Box<CallStatus>),
@@ -69,7 +72,7 @@ pub struct Status {
 }
 
 impl Status {
-    fn new(standing: Standing, connected: bool) -> Self {
+    pub(crate) fn new(standing: Standing, connected: bool) -> Self {
         Self {
             slots: standing.slots,
             target: standing.target,
@@ -92,6 +95,8 @@ pub struct Builder {
     name: Option<String>,
     settings: Settings,
     within: Duration,
+    keys: Option<PathBuf>,
+    silence: Option<Duration>,
 }
 
 impl Builder {
@@ -141,33 +146,66 @@ impl Builder {
         self
     }
 
+    /// The file of keys that a queue's tickets and seats are signed with: see [`keys`](crate::keys). It is
+    /// the same at every front-end of the region, and is read again when it has changed. Where none is given,
+    /// a key is made up: tokens are then good at this front-end alone, and while it lives.
+    #[must_use]
+    pub fn keys(mut self, file: impl Into<PathBuf>) -> Self {
+        self.keys = Some(file.into());
+        self
+    }
+
+    /// A queue's user who waits and gives no sign for so long is dropped; 60 s where nothing is said. Whole
+    /// seconds, at least 1.
+    #[must_use]
+    pub fn silence(mut self, time: Duration) -> Self {
+        self.silence = Some(time);
+        self
+    }
+
+    /// Takes the first lease for a front-end with a queue: users come by turn, and not as they try.
+    ///
+    /// # Errors
+    /// As for awaiting the builder, and where the keys can't be used.
+    pub async fn front_end(self) -> Result<FrontEnd, ConnectError> {
+        let default = queue::Settings::default();
+        let silence = self
+            .silence
+            .map(|time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1));
+        let settings = queue::Settings {
+            silence_s: silence.or(default.silence_s),
+            reserve: self.settings.reserve,
+        };
+        let keys = self.keys.clone();
+        let (names, within, task) = self.describe()?;
+        FrontEnd::start(names, settings, keys, within, task).await
+    }
+
     async fn start(self) -> Result<Holder, ConnectError> {
+        let (names, within, task) = self.describe()?;
+        let ledger = Arc::new(Ledger::default());
+        let running = task(Slots::Seats(Arc::clone(&ledger)))
+            .start(within)
+            .await?;
+        Ok(Holder {
+            seats: Seats { ledger },
+            name: names.holder,
+            running,
+        })
+    }
+
+    /// The names, the time for the first lease, and the task, which is still to be told what for.
+    fn describe(self) -> Result<(Names, Duration, impl FnOnce(Slots) -> Task), ConnectError> {
         let nodes = self.nodes?;
         let names = Names {
             pool: self.pool.ok_or(ConnectError::Missing("pool"))?,
             region: self.region.ok_or(ConnectError::Missing("region"))?,
             holder: self.name.unwrap_or_else(default_name),
         };
-        let ledger = Arc::new(Ledger::default());
-        let (status_in, status) = watch::channel(Status::default());
-        let (close, closed) = mpsc::channel(1);
-        let mut task = Task {
-            nodes,
-            names: names.clone(),
-            keeper: Keeper::new(self.settings, epoch_now()),
-            ledger: Arc::clone(&ledger),
-            status: status_in,
-            connected: false,
-            pauses: None,
-        };
-        task.first_lease(self.within).await?;
-        Ok(Holder {
-            seats: Seats { ledger },
-            name: names.holder,
-            status,
-            close,
-            task: AbortOnDrop(tokio::spawn(task.run(closed))),
-        })
+        let keeper = Keeper::new(self.settings, epoch_now());
+        let named = names.clone();
+        let task = move |slots| Task::new(nodes, named, keeper, slots);
+        Ok((names, self.within, task))
     }
 }
 
@@ -187,9 +225,7 @@ impl IntoFuture for Builder {
 pub struct Holder {
     seats: Seats,
     name: String,
-    status: watch::Receiver<Status>,
-    close: mpsc::Sender<()>,
-    task: AbortOnDrop,
+    running: Running,
 }
 
 impl Holder {
@@ -210,6 +246,8 @@ impl Holder {
                 report_every: None,
             },
             within: DEFAULT_WITHIN,
+            keys: None,
+            silence: None,
         }
     }
 
@@ -236,21 +274,21 @@ impl Holder {
 
     /// How things stand, as of at most 50 ms ago.
     pub fn status(&self) -> Status {
-        let mut status = *self.status.borrow();
+        let mut status = self.running.status();
         status.in_use = self.seats.in_use();
         status
     }
 
     /// Follows how things stand.
     pub fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.running.watch()
     }
 
     /// Waits until seats are open that no lease covers any more, and says how many. The front-end should
     /// end that many sessions: the cluster may have given their slots to others. Never resolves once the
     /// holder has stopped with every seat covered.
     pub async fn overdue(&self) -> u64 {
-        let mut status = self.status.clone();
+        let mut status = self.running.watch();
         // What was said before this call may be over by now; the task says it again within 50 ms.
         status.mark_unchanged();
         while status.changed().await.is_ok() {
@@ -265,12 +303,8 @@ impl Holder {
     /// Admits nobody any more, waits until the last seat is dropped, and gives the lease back. Where the
     /// cluster can't be reached, it ends when the lease has run out. Dropping the future leaves the lease
     /// to run out.
-    pub async fn close(mut self) {
-        // A task that has ended already has nothing left to close.
-        let _ = self.close.send(()).await;
-        if let Err(error) = (&mut self.task.0).await {
-            tracing::warn!(%error, holder = self.name, "the holder's task ended badly");
-        }
+    pub async fn close(self) {
+        self.running.close(&self.name).await;
     }
 }
 
@@ -294,140 +328,6 @@ impl Seats {
     /// Seats open now.
     pub fn in_use(&self) -> u64 {
         self.ledger.usage().in_use
-    }
-}
-
-#[derive(Debug)]
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A request under way.
-type Call = Pin<Box<dyn Future<Output = (Tag, Outcome)> + Send>>;
-
-struct Task {
-    nodes: Nodes,
-    names: Names,
-    keeper: Keeper,
-    ledger: Arc<Ledger>,
-    status: watch::Sender<Status>,
-    connected: bool,
-    pauses: Option<Box<dyn Iterator<Item = Duration> + Send>>,
-}
-
-impl Task {
-    async fn first_lease(&mut self, within: Duration) -> Result<(), ConnectError> {
-        let end = clock::now() + within;
-        let mut why = String::from("no time was given");
-        while !self.keeper.ever_granted() {
-            let left = end.saturating_sub(clock::now());
-            if left.is_zero() {
-                return Err(ConnectError::Unreachable { within, why });
-            }
-            let Some((tag, request)) = self.keeper.poll(clock::now(), &self.ledger) else {
-                tokio::time::sleep(LOOK_EVERY.min(left)).await;
-                continue;
-            };
-            let outcome = wire::send(&self.nodes, left, &self.names, request).await;
-            match &outcome {
-                // A stale epoch is no reason to give up: the keeper goes on with a higher one.
-                Outcome::Refused(refused, status)
-                    if !matches!(refused, crate::keeper::Refused::StaleEpoch { .. }) =>
-                {
-                    return Err(ConnectError::Refused(Box::new(status.clone())));
-                }
-                Outcome::Refused(_, status) | Outcome::Failed(status) => {
-                    why = status.message().to_owned();
-                }
-                Outcome::Answered(_) => {}
-            }
-            self.settle(tag, outcome);
-        }
-        self.publish();
-        Ok(())
-    }
-
-    async fn run(mut self, mut closed: mpsc::Receiver<()>) {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut call: Option<Call> = None;
-        while !self.keeper.is_done() {
-            let arrived = async {
-                match call.as_mut() {
-                    Some(call) => call.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                (tag, outcome) = arrived => {
-                    call = None;
-                    self.settle(tag, outcome);
-                }
-                Some(()) = closed.recv() => self.keeper.close(&self.ledger),
-                _ = look.tick() => {}
-            }
-            if call.is_none()
-                && let Some((tag, request)) = self.keeper.poll(clock::now(), &self.ledger)
-            {
-                call = Some(Box::pin(self.call(tag, request)));
-            }
-            self.publish();
-        }
-        self.ledger.shut();
-        self.publish();
-    }
-
-    fn call(&self, tag: Tag, request: Request) -> impl Future<Output = (Tag, Outcome)> + use<> {
-        let within = (self.keeper.ttl() / 3).clamp(REQUEST_TIME.0, REQUEST_TIME.1);
-        let (nodes, names) = (self.nodes.clone(), self.names.clone());
-        async move { (tag, wire::send(&nodes, within, &names, request).await) }
-    }
-
-    /// Tells the keeper what came of a request.
-    fn settle(&mut self, tag: Tag, outcome: Outcome) {
-        let (now, ledger) = (clock::now(), &*self.ledger);
-        self.connected = !matches!(outcome, Outcome::Failed(_));
-        match outcome {
-            Outcome::Answered(answer) => {
-                self.pauses = None;
-                self.keeper.answered(now, tag, answer, ledger);
-            }
-            Outcome::Refused(refused, status) => {
-                self.pauses = None;
-                tracing::warn!(
-                    holder = self.names.holder,
-                    status = status.message(),
-                    "lease refused"
-                );
-                self.keeper.refused(now, tag, refused, ledger);
-            }
-            Outcome::Failed(status) => {
-                tracing::warn!(
-                    holder = self.names.holder,
-                    status = status.message(),
-                    "no node answered"
-                );
-                let pauses = self
-                    .pauses
-                    .get_or_insert_with(|| Box::new(crate::nodes::pauses()));
-                let pause = pauses.next().unwrap_or(LOOK_EVERY);
-                self.keeper.failed(now, tag, pause);
-            }
-        }
-    }
-
-    fn publish(&self) {
-        let standing = self.keeper.standing(clock::now(), &self.ledger);
-        let status = Status::new(standing, self.connected);
-        self.status.send_if_modified(|seen| {
-            let news = *seen != status || status.overdue > 0;
-            *seen = status;
-            news
-        });
     }
 }
 

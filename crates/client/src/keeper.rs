@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::front::Front;
+use crate::queue;
 use crate::seats::{Ledger, MAX_SEATS, Usage};
 use crate::sizing::{Demand, Sizing};
 
@@ -25,7 +27,7 @@ const STALE_PART: u32 = 2;
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request, complete but for the names that never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Take a lease.
     Take {
@@ -46,6 +48,15 @@ pub enum Request {
         kept: u64,
         /// Slots wanted.
         wanted: u64,
+    },
+    /// Keep it, and say who waits.
+    Report {
+        /// The lease.
+        lease: u64,
+        /// The request's number.
+        seq: u64,
+        /// The rest.
+        report: Box<queue::Report>,
     },
     /// Give it back.
     Return {
@@ -79,10 +90,12 @@ pub struct Grant {
 }
 
 /// An answer that carries out the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// To take and renew.
     Granted(Grant),
+    /// To report.
+    Reported(Grant, Box<queue::Grant>),
     /// To return.
     Returned,
 }
@@ -125,7 +138,7 @@ struct Lease {
 }
 
 /// The last request, until it is answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Flight {
     request: Request,
     tag: Tag,
@@ -177,6 +190,8 @@ pub struct Keeper {
     closing: Option<(u64, Duration)>,
     flight: Option<Flight>,
     sizing: Sizing,
+    /// Whether the last try reached no node.
+    unreachable: bool,
     last_sent: Duration,
     next_report: Duration,
 }
@@ -194,17 +209,23 @@ impl Keeper {
             closing: None,
             flight: None,
             sizing: Sizing::new(settings.reserve.min(MAX_SEATS)),
+            unreachable: false,
             last_sent: Duration::ZERO,
             next_report: Duration::ZERO,
         }
     }
 
     /// Begins to give everything back: admits nobody from here on.
-    pub fn close(&mut self, ledger: &Ledger) {
+    pub fn close<'a>(&mut self, front: impl Into<Front<'a>>) {
         if self.phase == Phase::Serving {
             self.phase = Phase::Draining;
-            ledger.shut();
+            front.into().stop();
         }
+    }
+
+    /// This life of the holder.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether there is nothing left to do.
@@ -224,12 +245,17 @@ impl Keeper {
 
     /// Lets time go on to `now`, and gives the request that is to be sent, if any. It is followed by one
     /// of [`Keeper::answered`], [`Keeper::refused`] and [`Keeper::failed`] with its tag.
-    pub fn poll(&mut self, now: Duration, ledger: &Ledger) -> Option<(Tag, Request)> {
-        self.expire(now, ledger);
+    pub fn poll<'a>(
+        &mut self,
+        now: Duration,
+        front: impl Into<Front<'a>>,
+    ) -> Option<(Tag, Request)> {
+        let mut front = front.into();
+        self.expire(now, &mut front);
         if self.is_done() {
             return None;
         }
-        if let Some(flight) = self.flight {
+        if let Some(flight) = &self.flight {
             if flight.out || now < flight.retry_at {
                 return None;
             }
@@ -246,34 +272,51 @@ impl Keeper {
                 self.phase = Phase::Done;
                 None
             }
-            (Phase::Draining, Some(lease)) if ledger.usage().in_use == 0 => {
+            (Phase::Draining, Some(lease)) if front.ledger().usage().in_use == 0 => {
                 Some(self.send(now, |_, seq| Request::Return {
                     lease: lease.id,
                     seq,
                 }))
             }
-            _ if self.is_due(now, ledger) => Some(self.report(now, ledger)),
+            _ if self.is_due(now, &front) => Some(self.report(now, &mut front)),
             _ => None,
         }
     }
 
     /// The request was carried out.
-    pub fn answered(&mut self, now: Duration, tag: Tag, answer: Answer, ledger: &Ledger) {
+    pub fn answered<'a>(
+        &mut self,
+        now: Duration,
+        tag: Tag,
+        answer: Answer,
+        front: impl Into<Front<'a>>,
+    ) {
+        let mut front = front.into();
         let Some(flight) = self.take_flight(tag) else {
             return;
         };
         match answer {
-            Answer::Granted(grant) => self.granted(now, &flight, grant, ledger),
+            Answer::Granted(grant) => self.granted(now, &flight, grant, None, &mut front),
+            Answer::Reported(grant, more) => {
+                self.granted(now, &flight, grant, Some(*more), &mut front);
+            }
             Answer::Returned => {
                 self.lease = None;
-                ledger.shut();
+                front.stop();
                 self.phase = Phase::Done;
             }
         }
     }
 
     /// The request was refused, for good.
-    pub fn refused(&mut self, now: Duration, tag: Tag, refused: Refused, ledger: &Ledger) {
+    pub fn refused<'a>(
+        &mut self,
+        now: Duration,
+        tag: Tag,
+        refused: Refused,
+        front: impl Into<Front<'a>>,
+    ) {
+        let mut front = front.into();
         let Some(flight) = self.take_flight(tag) else {
             return;
         };
@@ -281,18 +324,18 @@ impl Keeper {
         match refused {
             Refused::Ended => {
                 self.lease = None;
-                ledger.shut();
+                front.shut();
             }
             Refused::Closing => {
                 self.closing = self.lease.take().map(|lease| (lease.slots, lease.deadline));
-                ledger.shut();
+                front.shut();
             }
             Refused::StaleEpoch { current } => {
                 let current = current.unwrap_or(self.epoch);
                 if self.ever_granted && current > self.epoch {
                     // The younger life of this holder is the one that counts.
                     self.phase = Phase::Superseded;
-                    ledger.shut();
+                    front.stop();
                 } else {
                     // A wall clock that shows less than it did at the last start.
                     self.epoch = current.max(self.epoch).saturating_add(1);
@@ -302,7 +345,7 @@ impl Keeper {
                 // How the lease stands can't be known: begin a new life, which supersedes it.
                 self.epoch = self.epoch.saturating_add(1);
                 self.lease = None;
-                ledger.shut();
+                front.forget();
             }
             Refused::Other => self.next_report = now + REFUSED_PAUSE,
         }
@@ -317,27 +360,49 @@ impl Keeper {
         if let Some(flight) = self.flight.as_mut().filter(|flight| flight.tag == tag) {
             flight.out = false;
             flight.retry_at = now + pause;
+            self.unreachable = true;
         }
     }
 
     /// How things stand at `now`.
-    pub fn standing(&self, now: Duration, ledger: &Ledger) -> Standing {
-        let Usage { in_use, limit } = ledger.usage();
+    pub fn standing<'a>(&self, now: Duration, front: impl Into<Front<'a>>) -> Standing {
+        let front = front.into();
+        let Usage { in_use, limit } = front.ledger().usage();
         let live = self.lease.filter(|lease| now < lease.deadline);
-        let closing = self.closing.filter(|(_, deadline)| now < *deadline);
-        let covered = live.map_or(0, |lease| lease.slots) + closing.map_or(0, |(slots, _)| slots);
+        let wanted = match &front {
+            Front::Seats(_) => self.sizing.wanted(),
+            Front::Queue(queue) => queue.wanted(),
+        };
         Standing {
             slots: if live.is_some() { limit } else { 0 },
             target: live.map_or(0, |lease| lease.target),
-            wanted: self.sizing.wanted(),
+            wanted,
             in_use,
-            overdue: in_use.saturating_sub(covered),
+            overdue: self.overdue(now, &front),
             expires_in: live.map_or(Duration::ZERO, |lease| lease.deadline - now),
             superseded: self.phase == Phase::Superseded,
         }
     }
 
-    fn granted(&mut self, now: Duration, flight: &Flight, grant: Grant, ledger: &Ledger) {
+    /// Open seats that nothing covers.
+    fn overdue(&self, now: Duration, front: &Front<'_>) -> u64 {
+        let live = self.lease.filter(|lease| now < lease.deadline);
+        let closing = self.closing.filter(|(_, deadline)| now < *deadline);
+        let covered = live.map_or(0, |lease| lease.slots)
+            + closing.map_or(0, |(slots, _)| slots)
+            + front.floor();
+        front.ledger().usage().in_use.saturating_sub(covered)
+    }
+
+    /// A grant, with `more` where it answers a report.
+    fn granted(
+        &mut self,
+        now: Duration,
+        flight: &Flight,
+        grant: Grant,
+        more: Option<queue::Grant>,
+        front: &mut Front<'_>,
+    ) {
         let lease = Lease {
             id: grant.lease,
             slots: grant.slots.min(MAX_SEATS),
@@ -347,29 +412,48 @@ impl Keeper {
         };
         self.ever_granted = true;
         self.lease = Some(lease);
-        if now >= lease.deadline {
-            // The answer took so long that its slots may be somebody else's. Renew at once.
-            ledger.shut();
-            self.next_report = now;
-            return;
-        }
-        if self.phase == Phase::Serving {
-            ledger.open(lease.slots.min(lease.target), lease.deadline);
-        }
         self.next_report = self.last_sent + self.report_every();
+        let in_time = now < lease.deadline;
+        if !in_time {
+            // The answer took so long that its slots may be somebody else's. Renew at once.
+            front.shut();
+            self.next_report = now;
+        }
+        match (front, more) {
+            (Front::Queue(queue), Some(more)) => queue.granted(now, lease.deadline, &more),
+            // A lease is only taken, and has nothing yet: what it is for is told now.
+            (Front::Queue(queue), None) => {
+                queue.shut();
+                self.next_report = now;
+            }
+            (Front::Seats(ledger), _) if in_time && self.phase == Phase::Serving => {
+                ledger.open(lease.slots.min(lease.target), lease.deadline);
+            }
+            (Front::Seats(_), _) => {}
+        }
     }
 
     /// Stops the use of slots whose time is over. The lease itself may still live: the cluster counts
     /// longer than its holder, and only it can say that it has ended.
-    fn expire(&mut self, now: Duration, ledger: &Ledger) {
-        if let Some(lease) = self.lease
-            && now >= lease.deadline
-            && ledger.usage().limit > 0
-        {
-            ledger.shut();
+    fn expire(&mut self, now: Duration, front: &mut Front<'_>) {
+        self.closing = self.closing.filter(|(_, deadline)| now < *deadline);
+        let news = if self.lease.is_some_and(|lease| now < lease.deadline) {
+            false
+        } else if self.closing.is_some() {
+            let admits = front.ledger().usage().limit > 0;
+            front.shut();
+            admits
+        } else {
+            front.run_out(now, self.unreachable)
+        };
+        if news {
             self.next_report = now;
         }
-        self.closing = self.closing.filter(|(_, deadline)| now < *deadline);
+        let overdue = self.overdue(now, front);
+        if let Front::Queue(queue) = front {
+            queue.end_newest(overdue);
+            queue.tick(now);
+        }
     }
 
     fn report_every(&self) -> Duration {
@@ -380,7 +464,7 @@ impl Keeper {
             .min(by_ttl)
     }
 
-    fn is_due(&self, now: Duration, ledger: &Ledger) -> bool {
+    fn is_due(&self, now: Duration, front: &Front<'_>) -> bool {
         if now >= self.next_report {
             return true;
         }
@@ -388,19 +472,38 @@ impl Keeper {
             return false;
         };
         let soon = now >= self.last_sent + self.report_every() / EAGER;
-        let more_to_come = lease.target > lease.slots;
-        let less_to_confirm = ledger.usage().in_use.max(lease.target) < lease.slots;
-        soon && (more_to_come || less_to_confirm || self.sizing.jumped(demand(ledger)))
+        soon && match front {
+            Front::Seats(ledger) => {
+                let more_to_come = lease.target > lease.slots;
+                let less_to_confirm = ledger.usage().in_use.max(lease.target) < lease.slots;
+                more_to_come || less_to_confirm || self.sizing.jumped(demand(ledger))
+            }
+            Front::Queue(queue) => queue.is_pressed(),
+        }
     }
 
     /// Takes a lease where there is none, or keeps the one there is.
-    fn report(&mut self, now: Duration, ledger: &Ledger) -> (Tag, Request) {
+    fn report(&mut self, now: Duration, front: &mut Front<'_>) -> (Tag, Request) {
+        match (front, self.lease) {
+            (Front::Seats(ledger), lease) => self.renew(now, ledger, lease),
+            (Front::Queue(_), None) => {
+                let wanted = 0;
+                self.send(now, |epoch, seq| Request::Take { epoch, seq, wanted })
+            }
+            (Front::Queue(queue), Some(lease)) => {
+                let (lease, report) = (lease.id, Box::new(queue.report(now)));
+                self.send(now, |_, seq| Request::Report { lease, seq, report })
+            }
+        }
+    }
+
+    fn renew(&mut self, now: Duration, ledger: &Ledger, lease: Option<Lease>) -> (Tag, Request) {
         let wanted = match self.phase {
             Phase::Serving => self.sizing.update(now, demand(ledger)).min(MAX_SEATS),
             _ => 0,
         };
         ledger.forget_refusals();
-        let Some(lease) = self.lease else {
+        let Some(lease) = lease else {
             return self.send(now, |epoch, seq| Request::Take { epoch, seq, wanted });
         };
         let usage = ledger.cap(lease.target.min(wanted));
@@ -418,7 +521,7 @@ impl Keeper {
         let (epoch, seq) = (self.epoch, self.seq);
         let (tag, request) = (Tag { epoch, seq }, make(epoch, seq));
         self.flight = Some(Flight {
-            request,
+            request: request.clone(),
             tag,
             first_sent: now,
             out: true,
@@ -441,11 +544,13 @@ impl Keeper {
         }
         flight.out = true;
         self.last_sent = now;
-        Some((flight.tag, flight.request))
+        Some((flight.tag, flight.request.clone()))
     }
 
     fn take_flight(&mut self, tag: Tag) -> Option<Flight> {
-        self.flight.take_if(|flight| flight.tag == tag)
+        let flight = self.flight.take_if(|flight| flight.tag == tag)?;
+        self.unreachable = false;
+        Some(flight)
     }
 }
 

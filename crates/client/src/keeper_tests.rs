@@ -375,8 +375,10 @@ impl Cluster {
                 }
                 seq
             }
-            Request::Renew { lease, seq, .. } | Request::Return { lease, seq } => {
-                if self.last.is_none_or(|_| seq > self.seq)
+            Request::Renew { lease, seq, .. }
+            | Request::Report { lease, seq, .. }
+            | Request::Return { lease, seq } => {
+                if self.last.as_ref().is_none_or(|_| seq > self.seq)
                     && self.live.is_none_or(|(id, ..)| id != lease)
                 {
                     let closing = self.closing.iter().any(|&(_, expires)| now < expires);
@@ -389,8 +391,8 @@ impl Cluster {
                 seq
             }
         };
-        match self.last {
-            Some(last) if seq == self.seq => return last,
+        match &self.last {
+            Some(last) if seq == self.seq => return last.clone(),
             _ if seq <= self.seq => return Err(Refused::StaleSeq),
             _ => {}
         }
@@ -415,8 +417,9 @@ impl Cluster {
                 let more = wanted.saturating_sub(keeps).min(free);
                 Ok(self.give(now, lease, keeps + more, target))
             }
+            Request::Report { .. } => unreachable!("there is no queue"),
         };
-        (self.seq, self.last) = (seq, Some(answer));
+        (self.seq, self.last) = (seq, Some(answer.clone()));
         answer
     }
 
@@ -531,7 +534,7 @@ impl World {
                 free,
                 target,
             } => {
-                let Some(&(tag, request)) = self.requests.get(which) else {
+                let Some((tag, request)) = self.requests.get(which).cloned() else {
                     return;
                 };
                 if !again {
@@ -541,7 +544,7 @@ impl World {
                 self.answers.push((tag, answer));
             }
             Event::Answer { which, again } => {
-                let Some(&(tag, answer)) = self.answers.get(which) else {
+                let Some((tag, answer)) = self.answers.get(which).cloned() else {
                     return;
                 };
                 if !again {

@@ -20,20 +20,29 @@
 //! # }
 //! ```
 //!
+//! A [`FrontEnd`] has a queue as well: users [arrive](FrontEnd::arrive), wait their turn by a signed ticket,
+//! and sit by a signed seat, in the order that the region's rules say, whichever of its front-ends they came
+//! through. [`queue`] is that queue by itself, without I/O.
+//!
 //! [`Nodes`] is the way to the cluster for everything else: any call, to whichever node can answer it.
 
 mod clock;
+mod front;
+mod front_end;
 mod holder;
 mod keeper;
 pub mod keys;
 mod nodes;
 pub mod queue;
 mod reason;
+mod reports;
 mod seats;
 mod sizing;
+mod task;
 pub mod tokens;
 mod wire;
 
+pub use front_end::{FrontEnd, QueueStatus, Turn};
 pub use holder::{Builder, ConnectError, Holder, Seats, Status};
 pub use nodes::{AddressError, MAX_CONNECTIONS, MAX_NODES, Nodes, Options};
 pub use reason::{current_epoch, leader_address, reason, retry_after};

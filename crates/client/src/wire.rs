@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::keeper::{Answer, Grant, Refused, Request};
 use crate::nodes::Nodes;
 use crate::reason;
+use crate::reports::{self, KnownRules};
 
 /// The names that never change in a holder's life.
 #[derive(Debug, Clone)]
@@ -21,7 +22,8 @@ pub struct Names {
 
 /// What comes of a call.
 pub enum Outcome {
-    Answered(Answer),
+    /// It was carried out; the pool's rules, where they have changed.
+    Answered(Answer, Option<KnownRules>),
     /// The cluster refused it for good.
     Refused(Refused, Status),
     /// Nobody knows whether it was carried out.
@@ -29,12 +31,18 @@ pub enum Outcome {
 }
 
 /// Sends a request until it is answered or the time is up.
-pub async fn send(nodes: &Nodes, within: Duration, names: &Names, request: Request) -> Outcome {
+pub async fn send(
+    nodes: &Nodes,
+    within: Duration,
+    names: &Names,
+    rules: &KnownRules,
+    request: &Request,
+) -> Outcome {
     match nodes
-        .call(within, |channel| one_try(channel, names.clone(), request))
+        .call(within, |channel| one_try(channel, names, rules, request))
         .await
     {
-        Ok(answer) => Outcome::Answered(answer),
+        Ok((answer, rules)) => Outcome::Answered(answer, rules),
         Err(status) => match status.code() {
             Code::Unavailable
             | Code::DeadlineExceeded
@@ -46,19 +54,24 @@ pub async fn send(nodes: &Nodes, within: Duration, names: &Names, request: Reque
     }
 }
 
-async fn one_try(channel: Channel, names: Names, request: Request) -> Result<Answer, Status> {
+async fn one_try(
+    channel: Channel,
+    names: &Names,
+    rules: &KnownRules,
+    request: &Request,
+) -> Result<(Answer, Option<KnownRules>), Status> {
     let mut client = LeaseServiceClient::new(channel);
-    match request {
+    let answer = match *request {
         Request::Take { epoch, seq, wanted } => {
             let request = v1::LeaseRequest {
-                pool: names.pool,
-                region: names.region,
-                holder: names.holder,
+                pool: names.pool.clone(),
+                region: names.region.clone(),
+                holder: names.holder.clone(),
                 epoch,
                 seq,
                 wanted,
             };
-            granted(client.lease(request).await?.into_inner().grant)
+            Answer::Granted(granted(client.lease(request).await?.into_inner().grant)?)
         }
         Request::Renew {
             lease,
@@ -72,7 +85,18 @@ async fn one_try(channel: Channel, names: Names, request: Request) -> Result<Ans
                 kept,
                 wanted,
             };
-            granted(client.renew(request).await?.into_inner().grant)
+            Answer::Granted(granted(client.renew(request).await?.into_inner().grant)?)
+        }
+        Request::Report {
+            lease,
+            seq,
+            ref report,
+        } => {
+            let request = reports::request(lease, seq, report, rules);
+            let response = client.report(request).await?.into_inner();
+            let grant = granted(response.grant)?;
+            let (more, changed) = reports::response(response, rules);
+            return Ok((Answer::Reported(grant, Box::new(more)), changed));
         }
         Request::Return { lease, seq } => {
             let request = v1::ReturnRequest {
@@ -80,20 +104,21 @@ async fn one_try(channel: Channel, names: Names, request: Request) -> Result<Ans
                 seq,
             };
             client.r#return(request).await?;
-            Ok(Answer::Returned)
+            Answer::Returned
         }
-    }
+    };
+    Ok((answer, None))
 }
 
-fn granted(grant: Option<v1::Grant>) -> Result<Answer, Status> {
+fn granted(grant: Option<v1::Grant>) -> Result<Grant, Status> {
     let grant = grant.ok_or_else(|| Status::internal("the answer carries no grant"))?;
-    Ok(Answer::Granted(Grant {
+    Ok(Grant {
         lease: grant.lease_id,
         slots: grant.slots,
         target: grant.target,
         ttl_ms: grant.ttl_ms,
         drift_ppm: grant.drift_ppm,
-    }))
+    })
 }
 
 fn refused(status: &Status) -> Refused {

@@ -237,8 +237,11 @@ impl Queue {
         let on_floor = used - in_use;
         self.floor = self.floor_granted.max(self.floor.min(on_floor));
         self.left_told = self.left;
-        let now_s = self.clock.second(now).unwrap_or(0);
-        let (waiting, exact_until_s) = buckets::buckets(&self.waiting, now_s);
+        let (waiting, exact_until_s) = match self.clock.second(now) {
+            Some(now_s) if !self.stopping => buckets::buckets(&self.waiting, now_s),
+            // There is nobody to wait for.
+            _ => (Vec::new(), NONE),
+        };
         let (claims, released, refused) = self.claims.report();
         Report {
             kept,
@@ -310,10 +313,26 @@ impl Queue {
         }
     }
 
-    /// Lets nobody in or queue any more. Sessions go on.
+    /// Lets nobody in or queue any more. Sessions go on, and who waits is left to other front-ends.
     pub fn stop(&mut self) {
-        (self.stopping, self.open, self.alone) = (true, false, false);
+        self.stopping = true;
+        self.shut();
+    }
+
+    /// Lets nobody in until the next grant.
+    pub(crate) fn shut(&mut self) {
+        (self.slots, self.open, self.alone) = (0, false, false);
         self.ledger.shut();
+    }
+
+    /// Drops everybody. Who shows a token from before is claimed as if it were another front-end's.
+    pub(crate) fn forget(&mut self) {
+        self.shut();
+        for at in self.users.places().collect::<Vec<_>>() {
+            let user = self.user(at);
+            self.remove(at);
+            self.events.push(Event::Moved(user));
+        }
     }
 
     /// What has happened since it was last asked, in order.
@@ -337,6 +356,12 @@ impl Queue {
     /// Users of a class who wait.
     pub fn waiting_in(&self, class: u8) -> u64 {
         self.waiting.get(usize::from(class)).map_or(0, Line::len)
+    }
+
+    /// The class of a user, and the second of arrival.
+    pub fn arrival(&self, id: u64) -> Option<(u8, u32)> {
+        let entry = &self.users[self.find(id)?];
+        Some((entry.class, entry.second))
     }
 
     /// Slots with a user on them.
@@ -370,9 +395,24 @@ impl Queue {
     }
 
     /// How many slots there are, and until when.
-    #[allow(dead_code)]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Whether there may be more in use than the floor.
+    pub(crate) fn may_use_slots(&self) -> bool {
+        let usage = self.ledger.usage();
+        !self.alone && usage.limit.max(usage.in_use) > self.floor || self.open
+    }
+
+    /// Whether the floor would let somebody in that is not let in now.
+    pub(crate) fn has_floor_to_use(&self) -> bool {
+        !self.alone && !self.stopping && self.floor > 0 && self.seats_anyone()
+    }
+
+    /// Slots that would do.
+    pub(crate) fn wanted(&self) -> u64 {
+        self.in_use() + self.waiting() + self.spare()
     }
 
     fn find(&self, id: u64) -> Option<u32> {

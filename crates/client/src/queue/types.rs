@@ -99,6 +99,20 @@ pub enum Event {
     Adopted(User),
 }
 
+impl Event {
+    /// Whom it happened to.
+    pub fn user(&self) -> User {
+        match *self {
+            Self::Called(user)
+            | Self::Notice(user, _)
+            | Self::Ended(user, _)
+            | Self::Abandoned(user)
+            | Self::Moved(user)
+            | Self::Adopted(user) => user,
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
