@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Output;
 use crate::{
     apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
-    serve, status, watch,
+    replay, serve, status, watch,
 };
 
 /// A national quota of user sessions, shared out fairly between regions.
@@ -53,5 +53,6 @@ pub enum Command {
     Watch(watch::Args),
     Plan(plan::Args),
     Bench(bench::Args),
+    Replay(replay::Args),
     Completion(completion::Args),
 }

@@ -23,6 +23,7 @@ mod output;
 mod plan;
 mod pool;
 mod region;
+mod replay;
 mod rules;
 mod serve;
 mod settings;
@@ -63,6 +64,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::run(args, cli.output)),
         Command::Plan(args) => plan::run(args, cli.output),
         Command::Bench(args) => block_on(bench::run(args, cli.output)),
+        Command::Replay(args) => replay::run(args, cli.output),
         Command::Completion(args) => completion::run(args),
     }
 }
