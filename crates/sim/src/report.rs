@@ -9,6 +9,8 @@ use crate::clock::TimeOfDay;
 use crate::figures::{Figures, Morning};
 use crate::meter::Sample;
 
+/// What is drawn of a region's sample.
+type Value = fn(&Sample, usize) -> u64;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -297,7 +299,7 @@ fn regions(morning: &Morning, run: &Figures, area: &Area<'_>) -> Drawn {
             .label_style((FONT, 11))
             .light_line_style(TRANSPARENT)
             .draw()?;
-        let lines: [(RGBColor, fn(&Sample, usize) -> u64); 3] = [
+        let lines: [(RGBColor, Value); 3] = [
             (SEATED, |s, at| s.used[at]),
             (WAITING, |s, at| s.waiting[at]),
             (LOST, |s, at| s.lost[at]),

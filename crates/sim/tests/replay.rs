@@ -1,4 +1,5 @@
 //! Small mornings, played: the same seed gives the same figures, and the figures are what they should be.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
