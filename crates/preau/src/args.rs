@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Output;
 use crate::{
     apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
-    replay, serve, status, token, watch,
+    serve, status, watch,
 };
 
 /// A national quota of user sessions, shared out fairly between regions.
@@ -49,12 +49,9 @@ pub enum Command {
     Apply(apply::Args),
     Lease(lease::Args),
     Holder(holder::Args),
-    Key(token::KeyArgs),
-    Ticket(token::TicketArgs),
     Status(status::Args),
     Watch(watch::Args),
     Plan(plan::Args),
     Bench(bench::Args),
-    Replay(replay::Args),
     Completion(completion::Args),
 }

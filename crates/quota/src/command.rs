@@ -206,8 +206,8 @@ pub struct SetRegion {
 }
 
 /// Keeps a lease for another time to live, gives back slots above `kept`, and says who sits and who waits.
-/// With its first report a lease becomes a reporting one, which can't be renewed; taken again it is a plain
-/// one until it next reports.
+/// With its first report a lease becomes a reporting one, for good: it can't be renewed, and taken again it
+/// is given nothing on top until it next reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The lease.

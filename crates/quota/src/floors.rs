@@ -89,15 +89,22 @@ impl Floors {
         self.told_sum = self.told_sum - before.unwrap_or(0) + slots;
     }
 
+    /// What all lives of a holder were told.
+    pub fn told_to(&self, holder: &str) -> u64 {
+        self.lives(holder).map(|(_, told)| told).sum()
+    }
+
     /// Nobody goes by what the lives of a holder were told.
     pub fn release(&mut self, holder: &str) {
-        let gone: Vec<(Arc<str>, u64)> = self
-            .told
-            .range((Arc::from(holder), 0)..=(Arc::from(holder), u64::MAX))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let gone: Vec<(Arc<str>, u64)> = self.lives(holder).map(|(key, _)| key.clone()).collect();
         for (holder, epoch) in gone {
             self.set_told(&holder, epoch, 0);
         }
+    }
+
+    fn lives(&self, holder: &str) -> impl Iterator<Item = (&(Arc<str>, u64), &u64)> {
+        let holder: Arc<str> = Arc::from(holder);
+        self.told
+            .range((Arc::clone(&holder), 0)..=(holder, u64::MAX))
     }
 }

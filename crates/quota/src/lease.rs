@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::Bucket;
 use crate::limits::MAX_LEASES;
-use crate::outcome::{Grant, LeaseId, Refusal, Reply, Returned};
+use crate::outcome::{Admission, Claimed, Grant, LeaseId, Refusal};
 
 /// Bits of a lease's id that say where it is kept; the others are a number that is never used twice.
 const PLACE_BITS: u32 = 20;
@@ -36,6 +37,40 @@ pub(crate) struct Lease {
     /// Where it stands in [`Leases::queue`]: never later than `until_ms` while it counts, so that a
     /// renewal need not move it.
     pub queued_ms: u64,
+    /// What it has reported, if it does.
+    pub reporting: Option<Box<Reporting>>,
+}
+
+/// What a lease that reports has said last, and was answered.
+#[derive(Debug, Default)]
+pub(crate) struct Reporting {
+    pub in_use: u64,
+    pub spare: u64,
+    /// Who waits, by class and second: none once it has been silent for too long.
+    pub buckets: Vec<Bucket>,
+    /// From which second on they are coarse; none where it is silent.
+    pub exact_until_s: Option<u32>,
+    pub reported_ms: u64,
+    /// Where it stands in the queue of those that fall silent, if it does.
+    pub queued_ms: Option<u64>,
+    pub decided: Decided,
+}
+
+/// What a report was answered, as far as a retry must get the same; the slots are in [`Answer::Reported`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    pub open: bool,
+    pub admit: Vec<Admission>,
+    pub shorten: u64,
+    pub floor: u64,
+    pub claims: Vec<(u64, Claimed)>,
+}
+
+impl Reporting {
+    /// Users who wait.
+    pub fn waiting(&self) -> u64 {
+        self.buckets.iter().map(|b| u64::from(b.users)).sum()
+    }
 }
 
 /// A lease's life.
@@ -61,6 +96,13 @@ pub(crate) enum Answer {
     },
     /// To return.
     Returned { slots: u64 },
+    /// To report.
+    Reported {
+        slots: u64,
+        target: u64,
+        ttl_ms: u64,
+        drift_ppm: u32,
+    },
 }
 
 impl Lease {
@@ -73,18 +115,18 @@ impl Lease {
         }
     }
 
-    /// The answer that the request with this number got, where it is the last one that was carried out.
+    /// Whether the request with this number is the last one that was carried out, again.
     ///
     /// Once the lease has ended a grant is not repeated: its time has passed for whoever first sent the
     /// request, and anyone else would take it for slots that nothing counts any more.
-    pub fn retried(&self, seq: u64) -> Result<Option<Reply>, Refusal> {
-        let granted = matches!(self.answer, Answer::Grant { .. });
+    pub fn retried(&self, seq: u64) -> Result<bool, Refusal> {
+        let granted = !matches!(self.answer, Answer::Returned { .. });
         match seq.cmp(&self.seq) {
-            Ordering::Greater => Ok(None),
+            Ordering::Greater => Ok(false),
             Ordering::Equal if self.phase == Phase::Ended && granted => {
                 Err(Refusal::LeaseEnded { lease: self.id })
             }
-            Ordering::Equal => Ok(Some(self.reply())),
+            Ordering::Equal => Ok(true),
             Ordering::Less => Err(Refusal::StaleSeq {
                 given: seq,
                 current: self.seq,
@@ -92,23 +134,35 @@ impl Lease {
         }
     }
 
-    /// The answer to the last request again.
-    pub fn reply(&self) -> Reply {
-        match self.answer {
+    /// What the last request was granted, where it was a take, renewal or report.
+    pub fn grant(&self) -> Grant {
+        let (slots, target, ttl_ms, drift_ppm) = match self.answer {
+            Answer::Returned { slots } => (slots, 0, 0, 0),
             Answer::Grant {
                 slots,
                 target,
                 ttl_ms,
                 drift_ppm,
-            } => Reply::Grant(Grant {
-                lease: self.id,
+            }
+            | Answer::Reported {
                 slots,
                 target,
                 ttl_ms,
                 drift_ppm,
-            }),
-            Answer::Returned { slots } => Reply::Returned(Returned { slots }),
+            } => (slots, target, ttl_ms, drift_ppm),
+        };
+        Grant {
+            lease: self.id,
+            slots,
+            target,
+            ttl_ms,
+            drift_ppm,
         }
+    }
+
+    /// Whether it reports, and counts as such.
+    pub fn reports(&self) -> bool {
+        self.phase == Phase::Live && self.reporting.is_some()
     }
 }
 
@@ -239,6 +293,7 @@ impl Leases {
             wanted,
             until_ms,
             queued_ms,
+            reporting: None,
         };
         self.put(place, lease);
         place

@@ -7,6 +7,7 @@
 
 mod calendar;
 mod check;
+mod claims;
 mod codec;
 mod command;
 mod configure;
@@ -14,19 +15,25 @@ mod draft;
 mod floors;
 mod lease;
 pub mod limits;
+mod order;
 mod outcome;
 mod pool;
+mod queue_view;
 mod ranked;
 mod report;
 mod requests;
 mod restore;
+mod restore_region;
 mod rules;
 mod serve;
 mod share;
 mod snapshot;
+mod snapshot_v1;
+mod speak;
 mod state;
 mod view;
 mod wait;
+mod waiting;
 
 pub use calendar::{Action, CalendarEntry, Scheduled, When};
 pub use command::{
@@ -37,6 +44,7 @@ pub use outcome::{
     Admission, Claimed, Configured, Draining, DueDone, Flow, Grant, HolderRemoved, LeaseId,
     Outcome, Refusal, Reply, Reported, Returned,
 };
+pub use queue_view::{ClassView, QueueView, ReportView};
 pub use report::issuer;
 pub use rules::{Class, Mode, Reclaim, Rules, SessionRules};
 pub use share::{Claim, share};

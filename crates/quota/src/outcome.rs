@@ -308,7 +308,7 @@ pub enum Refusal {
         entry: String,
     },
     /// The lease reports who waits, and a renewal says nothing of that.
-    #[error("lease {lease} reports: report again, or take it anew to renew it from then on")]
+    #[error("lease {lease} reports: report again, or take another with a higher epoch")]
     LeaseReports {
         /// The id given.
         lease: LeaseId,

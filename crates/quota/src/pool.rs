@@ -1,14 +1,19 @@
 //! Pools and their regions: what is counted, and what the sharing rules give.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::calendar::Scheduled;
+use crate::claims::Claims;
 use crate::floors::Floors;
+use crate::limits::REPORTING_ROUND_MS;
+use crate::outcome::LeaseId;
 use crate::ranked::{NIL, Ranked};
 use crate::rules::{Gate, Mode, Rules};
-use crate::share::{Claim, share};
+use crate::share::{Claim, Part, fill, guaranteed, share};
 use crate::state::Counted;
+use crate::wait::Departures;
+use crate::waiting::Waiting;
 
 /// A budget and who shares it.
 #[derive(Debug)]
@@ -70,6 +75,25 @@ pub(crate) struct Region {
     /// Its time zone; empty where none was set.
     pub zone: String,
     pub floors: Floors,
+    /// Leases that are live and do not report.
+    pub plain: u64,
+    /// Leases that report, and their part in `held`, in `demand` and of those slots in use.
+    pub reporting: u64,
+    pub reporting_held: u64,
+    pub reporting_demand: u64,
+    pub in_use: u64,
+    pub waiting: Waiting,
+    pub departures: Departures,
+    pub claims: Claims,
+    /// Leases that report or have done, by what names them as issuers.
+    pub issuers: BTreeSet<(u32, LeaseId)>,
+}
+
+/// What the two kinds of leases of a region may have together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts {
+    pub plain: u64,
+    pub reporting: u64,
 }
 
 /// The leases of one holder.
@@ -154,11 +178,38 @@ impl Pool {
 
     /// Slots that the sharing rules give a region.
     pub fn target(&self, region: &Region) -> u64 {
-        if self.contended() {
-            region.shared
-        } else {
+        if !self.contended() {
             region.limit()
+        } else if self.reporting > 0 {
+            // Rounds are further apart then, and what is guaranteed need not wait for one.
+            let guaranteed = guaranteed(region.nominal, self.usable(), self.nominals.into());
+            region.shared.max(region.limit().min(guaranteed))
+        } else {
+            region.shared
         }
+    }
+
+    /// What the sharing rules give the live leases of a region: the plain ones and those that report. Where
+    /// it has both they share as two regions would, by their numbers.
+    pub fn parts(&self, region: &Region, ranks: &Ranked) -> Parts {
+        // What closing leases hold is spoken for.
+        let amount = self.target(region).saturating_sub(region.closing);
+        let (plain, reporting) = match (region.plain, region.reporting) {
+            (_, 0) => (amount, 0),
+            (0, _) => (0, amount),
+            (plain, reporting) => {
+                let part = |name, want, leases: u64| Part {
+                    name,
+                    want,
+                    weight: u32::try_from(leases).unwrap_or(u32::MAX),
+                };
+                let plain = part("plain", ranks.sum(region.ranks), plain);
+                let reporting = part("reporting", region.reporting_demand, reporting);
+                let parts = fill(amount, &[plain, reporting]);
+                (parts[0], parts[1])
+            }
+        };
+        Parts { plain, reporting }
     }
 
     /// Regions by name.
@@ -188,6 +239,20 @@ impl Pool {
         change(&mut region.wanted, before.wanted, after.wanted);
         change(&mut region.demand, before.demand, after.demand);
         change(&mut region.leases, before.lease, after.lease);
+        change(&mut region.plain, before.plain, after.plain);
+        change(&mut region.reporting, before.reporting, after.reporting);
+        change(&mut self.reporting, before.reporting, after.reporting);
+        change(
+            &mut region.reporting_held,
+            before.slots * before.reporting,
+            after.slots * after.reporting,
+        );
+        change(
+            &mut region.reporting_demand,
+            before.demand * before.reporting,
+            after.demand * after.reporting,
+        );
+        change(&mut region.in_use, before.in_use, after.in_use);
         if before.ranked != after.ranked {
             if let Some(demand) = before.ranked {
                 region.ranks = ranks.remove(region.ranks, place, demand);
@@ -203,9 +268,14 @@ impl Pool {
     }
 
     /// When the next round is due, where one is. A round costs as much as there are regions, so that the
-    /// more there are the rarer it is: at most every 4,096 / 64 = 64 ms.
+    /// more there are the rarer it is: at most every 4,096 / 64 = 64 ms, and where front-ends report, whose
+    /// demands change with every report, every 100 ms.
     pub fn round_due_ms(&self) -> Option<u64> {
-        let interval = self.region_index.len() as u64 / REGIONS_PER_ROUND_MS;
+        let regions = self.region_index.len() as u64 / REGIONS_PER_ROUND_MS;
+        let interval = match self.reporting {
+            0 => regions,
+            _ => regions.max(REPORTING_ROUND_MS),
+        };
         (self.dirty && self.contended()).then(|| self.round_ms.saturating_add(interval))
     }
 
@@ -261,6 +331,15 @@ impl Region {
             seats: true,
             zone: String::new(),
             floors: Floors::default(),
+            plain: 0,
+            reporting: 0,
+            reporting_held: 0,
+            reporting_demand: 0,
+            in_use: 0,
+            waiting: Waiting::default(),
+            departures: Departures::default(),
+            claims: Claims::default(),
+            issuers: BTreeSet::new(),
         }
     }
 

@@ -3,27 +3,38 @@
 
 use std::sync::Arc;
 
+use crate::calendar::{CalendarEntry, check_entries};
 use crate::check;
 use crate::command::DecodeError;
 use crate::lease::{Lease, MAX_LEASE_NUMBER, Phase};
 use crate::limits::{
     DRIFT_PPM, MAX_CLOSING_PER_HOLDER, MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,
-    MAX_WEIGHT, TTL_MS,
+    TTL_MS,
 };
-use crate::pool::{Holder, Pool, Region};
+use crate::pool::{Holder, Pool};
 use crate::requests::Requests;
-use crate::snapshot::{FORMAT, HolderV1, LeaseV1, MAGIC, PoolV1, RegionV1, StateV1};
+use crate::restore_region::{floors_sum, restore_region};
+use crate::snapshot::{FORMAT, HolderV2, LeaseV2, MAGIC, PoolV2, StateV2};
+use crate::snapshot_v1::StateV1;
 use crate::state::State;
 
 const WHAT: &str = "snapshot";
 
-fn damaged(why: impl Into<String>) -> DecodeError {
+pub(crate) fn damaged(why: impl Into<String>) -> DecodeError {
     let why = why.into();
     DecodeError::Damaged { what: WHAT, why }
 }
 
+/// Reads one format.
+fn read<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeError> {
+    let (state, left) =
+        postcard::take_from_bytes::<T>(body).map_err(|error| damaged(error.to_string()))?;
+    that(left.is_empty(), || "bytes follow its end".into())?;
+    Ok(state)
+}
+
 /// Refuses what can't be, naming it.
-fn that(holds: bool, what: impl FnOnce() -> String) -> Result<(), DecodeError> {
+pub(crate) fn that(holds: bool, what: impl FnOnce() -> String) -> Result<(), DecodeError> {
     if holds { Ok(()) } else { Err(damaged(what())) }
 }
 
@@ -67,13 +78,13 @@ impl State {
                 found,
             });
         }
-        let (state, left) = postcard::take_from_bytes::<StateV1<'_>>(body)
-            .map_err(|error| damaged(error.to_string()))?;
-        that(left.is_empty(), || "bytes follow its end".into())?;
-        Self::from_v1(state)
+        match bytes.get(MAGIC.len()) {
+            Some(1) => Self::from_v2(read::<StateV1<'_>>(body)?.into()),
+            _ => Self::from_v2(read::<StateV2<'_>>(body)?),
+        }
     }
 
-    fn from_v1(from: StateV1<'_>) -> Result<Self, DecodeError> {
+    fn from_v2(from: StateV2<'_>) -> Result<Self, DecodeError> {
         let number = from.next_number;
         that((1..=MAX_LEASE_NUMBER + 1).contains(&number), || {
             format!("its next lease has number {number}")
@@ -92,32 +103,48 @@ impl State {
         Ok(state)
     }
 
-    fn restore_pool(&mut self, from: PoolV1<'_>) -> Result<(), DecodeError> {
+    fn restore_pool(&mut self, from: PoolV2<'_>) -> Result<(), DecodeError> {
         let name = from.name;
         let what = || format!("pool {name:?} can't be as it is said to be");
-        let nominals = from.regions.iter().try_fold(0_u64, |sum, region| {
-            (region.nominal <= MAX_SLOTS).then(|| sum.saturating_add(region.nominal))
+        let in_all = from.regions.iter().try_fold(0, |sum: u64, region| {
+            let guaranteed = sum.checked_add(region.nominal)?;
+            guaranteed.checked_add(floors_sum(&region.floors)?)
         });
+        let entries: Vec<CalendarEntry> = from.calendar.iter().map(|s| s.entry.clone()).collect();
+        let unnamed = |_: &str| String::new();
         that(
             check::name("name", &name).is_ok()
                 && from.capacity <= MAX_SLOTS
-                && nominals.is_some_and(|sum| sum <= from.capacity)
+                && in_all.is_some_and(|sum| sum <= 2 * MAX_SLOTS)
                 && TTL_MS.contains(&from.ttl_ms)
                 && DRIFT_PPM.contains(&from.drift_ppm)
                 && from.round_ms <= self.now_ms
+                && from.rules_revision >= 1
+                && from.rules.check(unnamed).is_ok()
+                && from.gate.is_sound(self.now_s())
+                && check_entries(&entries, unnamed).is_ok()
                 && !self.pool_index.contains_key(&*name),
             what,
         )?;
         let mut pool = Pool::new(&name, from.capacity, from.ttl_ms, from.drift_ppm);
         pool.round_ms = from.round_ms;
-        for region in from.regions {
+        pool.rules = from.rules.into_owned();
+        pool.rules_revision = from.rules_revision;
+        pool.gate = from.gate.into_owned();
+        pool.calendar = from.calendar.into_owned();
+        let mut passes = Vec::with_capacity(from.regions.len());
+        for mut region in from.regions {
             let place = region.place;
-            let region = restore_region(&region, &pool)?;
+            passes.push((place, std::mem::take(&mut region.passes)));
+            let region = restore_region(region, &pool, self.now_s())?;
             pool.nominals += region.nominal;
+            pool.told += region.floors.told_sum;
+            pool.set_aside += region.floors.set_aside();
             pool.region_index.insert(Arc::clone(&region.name), place);
             put(&mut pool.regions, MAX_REGIONS_PER_POOL, place, region)
                 .ok_or_else(|| damaged(format!("a region of pool {name:?} has place {place}")))?;
         }
+        pool.regate();
         let at = from.place;
         self.pool_index.insert(Arc::clone(&pool.name), at);
         put(&mut self.pools, MAX_POOLS, at, pool)
@@ -127,11 +154,17 @@ impl State {
         }
         if let Some(pool) = self.pools[at as usize].as_mut() {
             pool.dirty = from.dirty;
+            for (place, passes) in passes {
+                // Behind all who wait: their coming changes whose turn it is.
+                if let Some(region) = pool.regions[place as usize].as_mut() {
+                    that(region.waiting.set_passes(passes), what)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn restore_holder(&mut self, at: u32, from: HolderV1<'_>) -> Result<(), DecodeError> {
+    fn restore_holder(&mut self, at: u32, from: HolderV2<'_>) -> Result<(), DecodeError> {
         let name: Arc<str> = Arc::from(&*from.name);
         let what = || format!("holder {name:?} can't be as it is said to be");
         that(
@@ -167,7 +200,7 @@ impl State {
         &mut self,
         pool: u32,
         holder: &Arc<str>,
-        from: LeaseV1,
+        from: LeaseV2<'_>,
     ) -> Result<u32, DecodeError> {
         let (id, region, place) = (from.id, from.region, from.id.place());
         let regions = self.pools[pool as usize].as_ref().map(|p| &p.regions);
@@ -201,33 +234,20 @@ impl State {
             wanted: from.wanted,
             until_ms: from.until_ms,
             queued_ms: from.until_ms,
+            reporting: None,
         };
         self.leases.put(place, lease);
+        if let Some(reporting) = from.reporting {
+            let sound = self.restore_reporting(place, reporting);
+            that(sound.is_some(), || {
+                format!(
+                    "the report of lease {id} of holder {holder:?} can't be as it is said to be"
+                )
+            })?;
+        }
         self.count_new(place);
         Ok(place)
     }
-}
-
-fn restore_region(from: &RegionV1<'_>, pool: &Pool) -> Result<Region, DecodeError> {
-    let name = &from.name;
-    that(
-        check::name("name", name).is_ok()
-            && from
-                .ceiling
-                .is_none_or(|ceiling| (from.nominal..=MAX_SLOTS).contains(&ceiling))
-            && (1..=MAX_WEIGHT).contains(&from.weight)
-            && from.shared <= pool.capacity
-            && !pool.region_index.contains_key(&**name),
-        || {
-            format!(
-                "region {name:?} of pool {:?} can't be as it is said to be",
-                pool.name
-            )
-        },
-    )?;
-    let mut region = Region::new(name, from.nominal, from.ceiling, from.weight);
-    region.shared = from.shared;
-    Ok(region)
 }
 
 /// Puts an item where it was, among at most `most`, unless something is there.

@@ -197,6 +197,19 @@ impl Gate {
         reason.clone_into(&mut self.reason);
     }
 
+    /// Whether it is one that [`Gate::set`] leads to by the time given.
+    pub fn is_sound(&self, now_s: u32) -> bool {
+        let times = match (self.closed_s, self.opened_s) {
+            (None, None) => self.mode != Mode::Closed,
+            (None, Some(_)) => false,
+            (Some(closed), None) => self.mode == Mode::Closed && closed <= now_s,
+            (Some(closed), Some(opened)) => {
+                self.mode != Mode::Closed && closed <= opened && opened <= now_s
+            }
+        };
+        times && check_reason("reason", self.mode, &self.reason).is_ok()
+    }
+
     /// The one of two whose mode counts.
     pub fn stricter<'a>(&'a self, other: &'a Self) -> &'a Self {
         if other.mode.strictness() > self.mode.strictness() {

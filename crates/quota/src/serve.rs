@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::check;
 use crate::command::{RemoveHolder, Renew, Return, Take};
-use crate::lease::{Answer, MAX_LEASE_NUMBER, NewLease, Phase};
+use crate::lease::{Answer, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
 use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES};
-use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply};
+use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply, Returned};
 use crate::pool::Holder;
 use crate::state::State;
 
@@ -45,8 +45,8 @@ impl State {
 
         let known = current.and_then(|place| Some((place, self.leases.get(place)?)));
         if let Some((place, lease)) = known.filter(|(_, lease)| lease.epoch == take.epoch) {
-            if let Some(reply) = lease.retried(take.seq)? {
-                return Ok(reply);
+            if lease.retried(take.seq)? {
+                return Ok(self.answered(place));
             }
             if lease.phase == Phase::Live {
                 if lease.region != region {
@@ -154,12 +154,15 @@ impl State {
         let Some(lease) = self.leases.get(place) else {
             return Err(Refusal::NoSuchLease { lease: renew.lease });
         };
-        if let Some(reply) = lease.retried(renew.seq)? {
-            return Ok(reply);
+        if lease.retried(renew.seq)? {
+            return Ok(self.answered(place));
         }
         match lease.phase {
             Phase::Ended => return Err(Refusal::LeaseEnded { lease: renew.lease }),
             Phase::Closing => return Err(Refusal::LeaseClosing { lease: renew.lease }),
+            Phase::Live if lease.reporting.is_some() => {
+                return Err(Refusal::LeaseReports { lease: renew.lease });
+            }
             Phase::Live => {}
         }
         if renew.kept > lease.slots {
@@ -172,13 +175,23 @@ impl State {
     /// Keeps `kept` slots of a live lease for another time to live, and lets it grow towards its target
     /// by what the pool and the region have free.
     fn keep(&mut self, place: u32, seq: u64, kept: u64, wanted: u64) -> Reply {
+        let reports = self.leases.get(place).is_some_and(Lease::reports);
+        if reports {
+            // A take says nothing of who waits: it gets nothing on top until the next report.
+            self.silence(place);
+        }
+        let wanted = if reports { 0 } else { wanted };
         self.set(place, Phase::Live, kept, wanted);
         let now_ms = self.now_ms;
         let mut answer = Answer::Returned { slots: 0 };
         if let Some(pool) = self.pool_of(place) {
             pool.round_if_due(now_ms);
             let (ttl_ms, drift_ppm) = (pool.ttl_ms, pool.drift_ppm);
-            let (target, room) = self.target(place);
+            let (target, room) = if reports {
+                (kept, 0)
+            } else {
+                self.target(place)
+            };
             let slots = kept + target.saturating_sub(kept).min(room);
             if slots > kept {
                 self.set(place, Phase::Live, slots, wanted);
@@ -190,15 +203,30 @@ impl State {
                 drift_ppm,
             };
         }
-        let Some(lease) = self.leases.get_mut(place) else {
-            return Reply::Returned(crate::outcome::Returned { slots: 0 });
-        };
-        if let Answer::Grant { ttl_ms, .. } = answer {
-            // Never earlier than a grant has said before.
-            lease.until_ms = lease.until_ms.max(now_ms.saturating_add(ttl_ms));
+        self.answer(place, seq, answer);
+        self.answered(place)
+    }
+
+    /// Remembers the answer to a request, and keeps the lease as long as it says.
+    pub(crate) fn answer(&mut self, place: u32, seq: u64, answer: Answer) {
+        let now_ms = self.now_ms;
+        if let Some(lease) = self.leases.get_mut(place) {
+            if let Answer::Grant { ttl_ms, .. } | Answer::Reported { ttl_ms, .. } = answer {
+                // Never earlier than a grant has said before.
+                lease.until_ms = lease.until_ms.max(now_ms.saturating_add(ttl_ms));
+            }
+            (lease.seq, lease.answer) = (seq, answer);
         }
-        (lease.seq, lease.answer) = (seq, answer);
-        lease.reply()
+    }
+
+    /// The answer to the last request of a lease, once more.
+    pub(crate) fn answered(&self, place: u32) -> Reply {
+        match self.leases.get(place).map(|lease| (lease, lease.answer)) {
+            Some((lease, Answer::Grant { .. })) => Reply::Grant(lease.grant()),
+            Some((lease, Answer::Reported { .. })) => self.reported(lease),
+            Some((_, Answer::Returned { slots })) => Reply::Returned(Returned { slots }),
+            None => Reply::Returned(Returned { slots: 0 }),
+        }
     }
 
     pub(crate) fn give_back(&mut self, give: &Return) -> Outcome {
@@ -207,21 +235,20 @@ impl State {
         let Some(lease) = self.leases.get(place) else {
             return Err(Refusal::NoSuchLease { lease: give.lease });
         };
-        if let Some(reply) = lease.retried(give.seq)? {
-            return Ok(reply);
+        if lease.retried(give.seq)? {
+            return Ok(self.answered(place));
         }
         if lease.phase == Phase::Ended {
             return Err(Refusal::LeaseEnded { lease: give.lease });
         }
-        let slots = lease.slots;
+        let (slots, pool, region) = (lease.slots, lease.pool, lease.region);
+        let (holder, epoch) = (Arc::clone(&lease.holder), lease.epoch);
         self.end(place);
-        match self.leases.get_mut(place) {
-            None => Err(Refusal::NoSuchLease { lease: give.lease }),
-            Some(lease) => {
-                (lease.seq, lease.answer) = (give.seq, Answer::Returned { slots });
-                Ok(lease.reply())
-            }
+        if let Some(pool) = self.pools[pool as usize].as_mut() {
+            pool.with_floors(region, |floors| floors.set_told(&holder, epoch, 0));
         }
+        self.answer(place, give.seq, Answer::Returned { slots });
+        Ok(self.answered(place))
     }
 
     pub(crate) fn remove_holder(&mut self, remove: &RemoveHolder, asked: u32) -> Outcome {
@@ -246,10 +273,27 @@ impl State {
             })
             .map(|holder| holder.current)
             .collect();
-        if known.is_empty() {
+        let mut told = 0;
+        for &at in &pools {
+            if let Some(pool) = self.pools[at as usize].as_ref() {
+                let floors = pool.regions.iter().flatten().map(|region| &region.floors);
+                told += floors
+                    .map(|floors| floors.told_to(&remove.holder))
+                    .sum::<u64>();
+            }
+        }
+        if known.is_empty() && told == 0 {
             return Err(Refusal::NoSuchHolder {
                 holder: remove.holder.clone(),
             });
+        }
+        // The operator vouches that the holder has stopped, and so goes by no floor.
+        for &at in pools.iter().filter(|_| told > 0) {
+            if let Some(pool) = self.pools[at as usize].as_mut() {
+                for region in 0..pool.regions.len() {
+                    pool.with_floors(region as u32, |floors| floors.release(&remove.holder));
+                }
+            }
         }
         let mut removed = HolderRemoved {
             leases: 0,

@@ -8,19 +8,25 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Scheduled;
+use crate::claims::Token;
 use crate::codec;
-use crate::lease::{Answer, Phase};
+use crate::command::Bucket;
+use crate::floors::Floors;
+use crate::lease::{Answer, Decided, Lease, Phase};
 use crate::outcome::LeaseId;
-use crate::pool::{Holder, Pool};
+use crate::pool::{Holder, Pool, Region};
 use crate::requests::Request;
+use crate::rules::{Gate, Rules};
 use crate::state::State;
+use crate::wait::Departures;
 
 pub(crate) const MAGIC: &str = "PREAUQ";
-pub(crate) const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 2;
 
-/// Format 1. Never to change.
+/// Format 2. Never to change.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct StateV1<'a> {
+pub(crate) struct StateV2<'a> {
     pub now_ms: u64,
     pub revision: u64,
     pub next_number: u64,
@@ -29,11 +35,11 @@ pub(crate) struct StateV1<'a> {
     pub requests: Vec<Request<'a>>,
     /// By place.
     #[serde(borrow)]
-    pub pools: Vec<PoolV1<'a>>,
+    pub pools: Vec<PoolV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct PoolV1<'a> {
+pub(crate) struct PoolV2<'a> {
     pub place: u32,
     #[serde(borrow)]
     pub name: Cow<'a, str>,
@@ -42,16 +48,20 @@ pub(crate) struct PoolV1<'a> {
     pub drift_ppm: u32,
     pub dirty: bool,
     pub round_ms: u64,
+    pub rules: Cow<'a, Rules>,
+    pub rules_revision: u64,
+    pub gate: Cow<'a, Gate>,
+    pub calendar: Cow<'a, [Scheduled]>,
     /// By place.
     #[serde(borrow)]
-    pub regions: Vec<RegionV1<'a>>,
+    pub regions: Vec<RegionV2<'a>>,
     /// By name.
     #[serde(borrow)]
-    pub holders: Vec<HolderV1<'a>>,
+    pub holders: Vec<HolderV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RegionV1<'a> {
+pub(crate) struct RegionV2<'a> {
     pub place: u32,
     #[serde(borrow)]
     pub name: Cow<'a, str>,
@@ -59,19 +69,41 @@ pub(crate) struct RegionV1<'a> {
     pub ceiling: Option<u64>,
     pub weight: u32,
     pub shared: u64,
+    pub gate: Cow<'a, Gate>,
+    #[serde(borrow)]
+    pub zone: Cow<'a, str>,
+    #[serde(borrow)]
+    pub floors: FloorsV2<'a>,
+    /// By class.
+    pub passes: Vec<u128>,
+    pub departures: Cow<'a, Departures>,
+    /// By id.
+    pub tokens: Vec<(u64, Token)>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct FloorsV2<'a> {
+    pub shared: u64,
+    /// By holder.
+    #[serde(borrow)]
+    pub of: Vec<(Cow<'a, str>, u64)>,
+    /// By holder, then epoch.
+    #[serde(borrow)]
+    pub told: Vec<(Cow<'a, str>, u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct HolderV1<'a> {
+pub(crate) struct HolderV2<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     pub epoch: u64,
     /// At least one, the current one last.
-    pub leases: Vec<LeaseV1>,
+    #[serde(borrow)]
+    pub leases: Vec<LeaseV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct LeaseV1 {
+pub(crate) struct LeaseV2<'a> {
     pub id: LeaseId,
     /// The region's place; one that ended may outlast it.
     pub region: u32,
@@ -82,6 +114,18 @@ pub(crate) struct LeaseV1 {
     pub slots: u64,
     pub wanted: u64,
     pub until_ms: u64,
+    #[serde(borrow)]
+    pub reporting: Option<ReportingV2<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReportingV2<'a> {
+    pub in_use: u64,
+    pub spare: u64,
+    pub buckets: Cow<'a, [Bucket]>,
+    pub exact_until_s: Option<u32>,
+    pub reported_ms: u64,
+    pub decided: Cow<'a, Decided>,
 }
 
 impl State {
@@ -89,43 +133,35 @@ impl State {
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = MAGIC.as_bytes().to_vec();
         bytes.push(FORMAT);
-        let mut bytes = codec::append(bytes, &self.to_v1());
+        let mut bytes = codec::append(bytes, &self.to_v2());
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
-    fn to_v1(&self) -> StateV1<'_> {
+    fn to_v2(&self) -> StateV2<'_> {
         let pools = (0..).zip(&self.pools);
-        StateV1 {
+        StateV2 {
             now_ms: self.now_ms,
             revision: self.revision,
             next_number: self.leases.next_number,
             requests: self.requests.iter().collect(),
             pools: pools
-                .filter_map(|(place, pool)| Some(self.pool_v1(place, pool.as_ref()?)))
+                .filter_map(|(place, pool)| Some(self.pool_v2(place, pool.as_ref()?)))
                 .collect(),
         }
     }
 
-    fn pool_v1<'a>(&'a self, place: u32, pool: &'a Pool) -> PoolV1<'a> {
-        let regions = (0..).zip(&pool.regions).filter_map(|(place, region)| {
-            let region = region.as_ref()?;
-            Some(RegionV1 {
-                place,
-                name: Cow::from(&*region.name),
-                nominal: region.nominal,
-                ceiling: region.ceiling,
-                weight: region.weight,
-                shared: region.shared,
-            })
-        });
-        let holders = pool.holders.iter().map(|(name, holder)| HolderV1 {
+    fn pool_v2<'a>(&'a self, place: u32, pool: &'a Pool) -> PoolV2<'a> {
+        let regions = (0..).zip(&pool.regions);
+        let regions =
+            regions.filter_map(|(place, region)| Some(region_v2(place, region.as_ref()?)));
+        let holders = pool.holders.iter().map(|(name, holder)| HolderV2 {
             name: Cow::from(&**name),
             epoch: holder.epoch,
-            leases: self.leases_v1(holder),
+            leases: self.leases_v2(holder),
         });
-        PoolV1 {
+        PoolV2 {
             place,
             name: Cow::from(&*pool.name),
             capacity: pool.capacity,
@@ -133,28 +169,74 @@ impl State {
             drift_ppm: pool.drift_ppm,
             dirty: pool.dirty,
             round_ms: pool.round_ms,
+            rules: Cow::Borrowed(&pool.rules),
+            rules_revision: pool.rules_revision,
+            gate: Cow::Borrowed(&pool.gate),
+            calendar: Cow::from(&pool.calendar),
             regions: regions.collect(),
             holders: holders.collect(),
         }
     }
 
-    fn leases_v1(&self, holder: &Holder) -> Vec<LeaseV1> {
+    fn leases_v2(&self, holder: &Holder) -> Vec<LeaseV2<'_>> {
         let places = holder.older.iter().chain([&holder.current]);
         places
-            .filter_map(|&place| {
-                let lease = self.leases.get(place)?;
-                Some(LeaseV1 {
-                    id: lease.id,
-                    region: lease.region,
-                    epoch: lease.epoch,
-                    seq: lease.seq,
-                    answer: lease.answer,
-                    phase: lease.phase,
-                    slots: lease.slots,
-                    wanted: lease.wanted,
-                    until_ms: lease.until_ms,
-                })
-            })
+            .filter_map(|&place| Some(lease_v2(self.leases.get(place)?)))
             .collect()
+    }
+}
+
+fn region_v2(place: u32, region: &Region) -> RegionV2<'_> {
+    let tokens = region.claims.tokens();
+    RegionV2 {
+        place,
+        name: Cow::from(&*region.name),
+        nominal: region.nominal,
+        ceiling: region.ceiling,
+        weight: region.weight,
+        shared: region.shared,
+        gate: Cow::Borrowed(&region.gate),
+        zone: Cow::from(&region.zone),
+        floors: floors_v2(&region.floors),
+        passes: region.waiting.lines.iter().map(|line| line.pass).collect(),
+        departures: Cow::Borrowed(&region.departures),
+        tokens: tokens.map(|(id, token)| (id, token.clone())).collect(),
+    }
+}
+
+fn floors_v2(floors: &Floors) -> FloorsV2<'_> {
+    let of = floors.of.iter();
+    let told = floors.told.iter();
+    FloorsV2 {
+        shared: floors.shared,
+        of: of
+            .map(|(name, &slots)| (Cow::from(&**name), slots))
+            .collect(),
+        told: told
+            .map(|((name, epoch), &slots)| (Cow::from(&**name), *epoch, slots))
+            .collect(),
+    }
+}
+
+fn lease_v2(lease: &Lease) -> LeaseV2<'_> {
+    let reporting = lease.reporting.as_ref().map(|reporting| ReportingV2 {
+        in_use: reporting.in_use,
+        spare: reporting.spare,
+        buckets: Cow::from(&reporting.buckets),
+        exact_until_s: reporting.exact_until_s,
+        reported_ms: reporting.reported_ms,
+        decided: Cow::Borrowed(&reporting.decided),
+    });
+    LeaseV2 {
+        id: lease.id,
+        region: lease.region,
+        epoch: lease.epoch,
+        seq: lease.seq,
+        answer: lease.answer,
+        phase: lease.phase,
+        slots: lease.slots,
+        wanted: lease.wanted,
+        until_ms: lease.until_ms,
+        reporting,
     }
 }

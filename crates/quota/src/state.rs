@@ -1,15 +1,16 @@
 //! The state machine: batches in, outcomes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::command::{Batch, Command};
-use crate::lease::{Leases, Phase};
+use crate::lease::{Lease, Leases, Phase};
 use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::{Outcome, Refusal};
 use crate::pool::Pool;
 use crate::ranked::Ranked;
 use crate::requests::Requests;
+use crate::rules::Mode;
 
 /// The whole replicated state: pools, regions, leases, and how far time has come.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct State {
     pub(crate) leases: Leases,
     pub(crate) ranks: Ranked,
     pub(crate) requests: Requests,
+    /// Leases that have reported lately, by when they will be silent for too long or before.
+    pub(crate) speaking: BTreeSet<(u64, u32)>,
 }
 
 impl State {
@@ -55,6 +58,7 @@ impl State {
         while let Some(place) = self.leases.next_due(self.now_ms) {
             self.end(place);
         }
+        self.silence_due();
         let forgotten = self.now_ms.checked_sub(REMEMBER_ENDED_MS);
         while let Some(place) = forgotten.and_then(|by| self.leases.ended_by(by)) {
             self.forget(place);
@@ -68,6 +72,7 @@ impl State {
         }
         // What is queued first is exact from here on, for `next_event_ms`.
         self.leases.next_due(self.now_ms);
+        self.silence_due();
     }
 
     /// What the sharing rules give a live lease, and how much of that is free now.
@@ -85,12 +90,26 @@ impl State {
         let Some(region) = pool.regions[lease.region as usize].as_ref() else {
             return (0, 0);
         };
-        let given = pool.target(region);
-        // What closing leases hold is spoken for; the others share the rest.
-        let amount = given.saturating_sub(region.closing);
+        if lease.reporting.is_some() {
+            return (lease.grant().target, 0);
+        }
+        if !region.seats {
+            let mode = pool.gate.stricter(&region.gate).mode;
+            let target = if mode == Mode::Draining {
+                0
+            } else {
+                lease.slots
+            };
+            return (target.min(lease.wanted), 0);
+        }
+        let amount = pool.parts(region, &self.ranks).plain;
         let part = self.ranks.part(region.ranks, place, lease.demand(), amount);
-        let room = pool.free().min(given.saturating_sub(region.held));
-        (part.min(lease.wanted), room)
+        let held = region.held - region.closing - region.reporting_held;
+        let room = match region.reporting {
+            0 => pool.target(region).saturating_sub(region.held),
+            _ => amount.saturating_sub(held),
+        };
+        (part.min(lease.wanted), room.min(pool.free()))
     }
 
     /// A lease counts no more. It is remembered for retries.
@@ -119,15 +138,28 @@ impl State {
         }
     }
 
-    /// Changes what a lease counts and wants, and every figure that follows from it. The one place where
-    /// figures of pools and regions change with leases.
+    /// Changes what a lease counts and wants.
     pub(crate) fn set(&mut self, place: u32, phase: Phase, slots: u64, wanted: u64) {
+        if phase != Phase::Live {
+            self.silence(place);
+        }
+        self.change(place, |lease| {
+            (lease.phase, lease.slots, lease.wanted) = (phase, slots, wanted);
+        });
+        if phase == Phase::Ended {
+            self.stop_reporting(place);
+        }
+    }
+
+    /// Changes a lease, and every figure that follows from it. The one place where figures of pools and
+    /// regions change with leases.
+    pub(crate) fn change(&mut self, place: u32, change: impl FnOnce(&mut Lease)) {
         let Some(lease) = self.leases.get_mut(place) else {
             return;
         };
-        let before = Counted::of(lease.phase, lease.slots, lease.wanted, lease.demand());
-        (lease.phase, lease.slots, lease.wanted) = (phase, slots, wanted);
-        let after = Counted::of(phase, slots, wanted, lease.demand());
+        let before = Counted::of(lease);
+        change(lease);
+        let after = Counted::of(lease);
         let (pool, region) = (lease.pool as usize, lease.region as usize);
         if let Some(pool) = self.pools[pool].as_mut() {
             pool.count(region, place, before, after, &mut self.ranks);
@@ -139,7 +171,7 @@ impl State {
         let Some(lease) = self.leases.get(place) else {
             return;
         };
-        let counted = Counted::of(lease.phase, lease.slots, lease.wanted, lease.demand());
+        let counted = Counted::of(lease);
         if let Some(pool) = self.pools[lease.pool as usize].as_mut() {
             let region = lease.region as usize;
             pool.count(region, place, Counted::default(), counted, &mut self.ranks);
@@ -177,30 +209,40 @@ pub(crate) struct Counted {
     pub wanted: u64,
     pub demand: u64,
     pub lease: u64,
-    /// The demand that shares in the region's part.
+    pub plain: u64,
+    pub reporting: u64,
+    pub in_use: u64,
+    /// The demand that shares in the plain leases' part.
     pub ranked: Option<u64>,
 }
 
 impl Counted {
-    pub fn of(phase: Phase, slots: u64, wanted: u64, demand: u64) -> Self {
-        match phase {
-            Phase::Live => Self {
-                slots,
-                closing: 0,
+    pub fn of(lease: &Lease) -> Self {
+        let (slots, wanted, demand) = (lease.slots, lease.wanted, lease.demand());
+        let counted = Self {
+            slots,
+            demand,
+            lease: 1,
+            ..Self::default()
+        };
+        match (lease.phase, &lease.reporting) {
+            (Phase::Live, None) => Self {
                 wanted,
-                demand,
-                lease: 1,
+                plain: 1,
                 ranked: Some(demand),
+                ..counted
             },
-            Phase::Closing => Self {
-                slots,
+            (Phase::Live, Some(reporting)) => Self {
+                wanted,
+                reporting: 1,
+                in_use: reporting.in_use,
+                ..counted
+            },
+            (Phase::Closing, _) => Self {
                 closing: slots,
-                wanted: 0,
-                demand,
-                lease: 1,
-                ranked: None,
+                ..counted
             },
-            Phase::Ended => Self::default(),
+            (Phase::Ended, _) => Self::default(),
         }
     }
 }

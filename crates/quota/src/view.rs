@@ -148,7 +148,9 @@ impl State {
             .leases
             .first_ended_ms()
             .map(|at| at.saturating_add(REMEMBER_ENDED_MS));
-        rounds.chain(self.leases.first_due_ms()).chain(forget).min()
+        let silence = self.speaking.first().map(|&(at, _)| at);
+        let leases = self.leases.first_due_ms();
+        rounds.chain(leases).chain(forget).chain(silence).min()
     }
 
     /// The budget's revision: how many times it was configured.

@@ -1,5 +1,7 @@
 //! How long somebody will wait, from how fast the queue has moved.
 
+use serde::{Deserialize, Serialize};
+
 /// How long a wait will be: within `p50_s` seconds half of the time, and within `p90_s` nine times in ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
@@ -30,4 +32,149 @@ pub fn estimate(ahead: u64, rate: u64, low_rate: u64) -> Option<Wait> {
         p50_s: seconds(turns * 1_000, rate),
         p90_s: seconds(turns * 1_000 + margin, low_rate),
     })
+}
+
+/// Seconds of a window in which departures are counted.
+const WINDOW_S: u32 = 10;
+/// How many whole windows are looked at: five minutes.
+const WINDOWS: usize = 30;
+
+/// How many sessions of a region ended, in each of the last windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Departures {
+    /// The window that time is in.
+    window: u32,
+    /// How many ended in it.
+    now: u64,
+    /// The whole windows before it, the newest last: none before the first in which a session ended.
+    before: Vec<u64>,
+}
+
+/// How fast slots come free in a region, in thousandths of a slot per second; 0 where it is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rates {
+    /// As is usual.
+    pub usual: u64,
+    /// In a slow tenth of the time.
+    pub low: u64,
+}
+
+impl Departures {
+    /// Counts sessions that have ended.
+    pub fn add(&mut self, now_s: u32, left: u64) {
+        let window = now_s / WINDOW_S;
+        let passed = window.saturating_sub(self.window) as usize;
+        if passed > 0 {
+            self.window = window;
+            let ended = std::mem::take(&mut self.now);
+            if ended > 0 || !self.before.is_empty() {
+                self.before.push(ended);
+                let empty = (passed - 1).min(WINDOWS);
+                self.before.resize(self.before.len() + empty, 0);
+                let old = self.before.len().saturating_sub(WINDOWS);
+                self.before.drain(..old);
+            }
+        }
+        self.now = self.now.saturating_add(left);
+    }
+
+    /// The median of the windows and their lowest tenth, which is never taken for less than a quarter of the
+    /// median: sessions go on ending.
+    pub fn rates(&self) -> Rates {
+        let mut sorted = self.before.clone();
+        sorted.sort_unstable();
+        let count = sorted.len();
+        let Some((&median, &tenth)) = sorted.get(count / 2).zip(sorted.get(count / 10)) else {
+            return Rates::default();
+        };
+        let all = sorted.iter().fold(0_u64, |sum, &n| sum.saturating_add(n));
+        // Users a window to thousandths of a user a second.
+        let scale = 1_000 / u64::from(WINDOW_S);
+        let usual = match median {
+            0 => all.saturating_mul(scale) / count as u64,
+            _ => median.saturating_mul(scale),
+        };
+        let low = tenth.saturating_mul(scale).max(usual / 4);
+        Rates { usual, low }
+    }
+
+    /// Whether it is one that [`Departures::add`] leads to by the time given.
+    pub fn is_sound(&self, now_s: u32) -> bool {
+        self.window <= now_s / WINDOW_S && self.before.len() <= WINDOWS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_region_has_its_rate() {
+        let mut departures = Departures::default();
+        assert_eq!(departures.rates(), Rates::default());
+        for second in 0..100 {
+            departures.add(second, 7);
+        }
+        assert_eq!(
+            departures.rates(),
+            Rates {
+                usual: 7_000,
+                low: 7_000
+            }
+        );
+        // A silence of any length is windows without departures, and no more of them than are kept.
+        departures.add(400_000_000, 0);
+        assert_eq!(departures.rates(), Rates { usual: 0, low: 0 });
+        assert!(departures.before.len() <= WINDOWS);
+        assert_eq!(estimate(0, 0, 0), None);
+    }
+
+    #[test]
+    fn a_slow_tenth_is_told() {
+        let mut departures = Departures::default();
+        for second in 0..310 {
+            departures.add(second, if second / 10 % 5 == 0 { 4 } else { 10 });
+        }
+        assert_eq!(
+            departures.rates(),
+            Rates {
+                usual: 10_000,
+                low: 4_000
+            }
+        );
+    }
+
+    #[test]
+    fn estimates_are_a_range() {
+        // 99 ahead at 10 a second: the turn comes with the hundredth departure.
+        assert_eq!(
+            estimate(99, 10_000, 10_000),
+            Some(Wait {
+                p50_s: 10,
+                p90_s: 12
+            })
+        );
+        assert_eq!(
+            estimate(99, 10_000, 5_000),
+            Some(Wait {
+                p50_s: 10,
+                p90_s: 23
+            })
+        );
+        assert_eq!(
+            estimate(0, 1, 9),
+            Some(Wait {
+                p50_s: 1_000,
+                p90_s: 2_282
+            })
+        );
+        let most = u32::MAX;
+        assert_eq!(
+            estimate(u64::MAX, 1, 1),
+            Some(Wait {
+                p50_s: most,
+                p90_s: most
+            })
+        );
+    }
 }

@@ -6,15 +6,22 @@ mod common;
 use common::*;
 use proptest::prelude::*;
 use quota::limits::*;
-use quota::{Batch, DecodeError, EncodeError, State};
+use quota::{Batch, Bucket, Command, DecodeError, EncodeError, LeaseId, Report, State, TokenClaim};
 
-/// The golden snapshot, which has a bit of everything.
-fn snapshot() -> Vec<u8> {
-    let digits: String = include_str!("golden/v1-snapshot.txt")
-        .split_whitespace()
-        .collect();
+/// The golden snapshots of each format, which have a bit of everything.
+fn snapshots() -> [Vec<u8>; 2] {
+    let v1 = include_str!("golden/v1-snapshot.txt");
+    [v1, include_str!("golden/v2-snapshot.txt")].map(unhex)
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+fn snapshot() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(snapshots().to_vec())
 }
 
 fn batch() -> Vec<u8> {
@@ -25,6 +32,7 @@ fn batch() -> Vec<u8> {
         ),
         take("corse", "bastia", 1, 2, 3),
         remove_holder("b", "bastia"),
+        Command::Report(report(LeaseId(1 << 20), 3, 1)),
     ];
     let time_ms = 1;
     Batch { time_ms, commands }.encode().unwrap()
@@ -37,6 +45,28 @@ fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+fn report(lease: LeaseId, seq: u64, kept: u64) -> Report {
+    let bucket = |second, users| Bucket {
+        class: 0,
+        second,
+        users,
+    };
+    Report {
+        lease,
+        seq,
+        kept,
+        in_use: kept / 2,
+        spare: MAX_SLOTS,
+        waiting: vec![bucket(0, u32::MAX), bucket(7, 1), bucket(u32::MAX, 3)],
+        exact_until_s: u32::MAX,
+        left: MAX_SLOTS,
+        floor: 0,
+        claims: vec![TokenClaim { id: 77, issuer: 3 }],
+        released: vec![77, 78],
+        refused: vec![79],
+    }
+}
+
 /// What can be restored can also be used, and says the same again.
 fn use_restored(bytes: &[u8]) {
     let Ok(mut state) = State::restore(bytes) else {
@@ -47,11 +77,15 @@ fn use_restored(bytes: &[u8]) {
     let names: Vec<String> = state.pools().map(|pool| pool.name).collect();
     for name in &names {
         state.regions(name);
+        state.calendar(name);
+        state.queues(name);
         for lease in state.leases(name, None, None, None, usize::MAX) {
             let (seq, kept) = (lease.seq.saturating_add(1), lease.slots);
+            let report = report(lease.lease, seq, kept);
             for command in [
-                renew(lease.lease, seq, kept, MAX_SLOTS),
-                give_back(lease.lease, seq.saturating_add(1)),
+                Command::Report(report),
+                renew(lease.lease, seq.saturating_add(1), kept, MAX_SLOTS),
+                give_back(lease.lease, seq.saturating_add(2)),
             ] {
                 let time_ms = state.now_ms();
                 let commands = vec![command];
@@ -97,6 +131,7 @@ proptest! {
     fn any_bytes_as_a_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(State::restore(&bytes).is_err());
         use_restored(&sealed([b"PREAUQ\x01", &bytes[..]].concat()));
+        use_restored(&sealed([b"PREAUQ\x02", &bytes[..]].concat()));
     }
 
     #[test]
@@ -110,21 +145,19 @@ proptest! {
 
     /// Damage is found by the checksum.
     #[test]
-    fn a_flipped_snapshot((at, mask) in (any::<prop::sample::Index>(), 1u8..)) {
-        prop_assert!(State::restore(&flipped(&snapshot(), &[(at, mask)])).is_err());
+    fn a_flipped_snapshot(whole in snapshot(), (at, mask) in (any::<prop::sample::Index>(), 1u8..)) {
+        prop_assert!(State::restore(&flipped(&whole, &[(at, mask)])).is_err());
     }
 
     /// A right checksum makes no state that can't be.
     #[test]
-    fn a_crafted_snapshot(flips in flips()) {
-        let whole = snapshot();
+    fn a_crafted_snapshot(whole in snapshot(), flips in flips()) {
         let (head, body) = whole[..whole.len() - 4].split_at(7);
         use_restored(&sealed([head, &flipped(body, &flips)].concat()));
     }
 
     #[test]
-    fn a_snapshot_cut_short(at in any::<prop::sample::Index>()) {
-        let whole = snapshot();
+    fn a_snapshot_cut_short(whole in snapshot(), at in any::<prop::sample::Index>()) {
         let cut = &whole[..at.index(whole.len() - 4)];
         prop_assert!(State::restore(cut).is_err());
         prop_assert!(State::restore(&sealed(cut.to_vec())).is_err());
@@ -133,7 +166,7 @@ proptest! {
 
 #[test]
 fn what_is_wrong_with_a_snapshot_is_said() {
-    let whole = snapshot();
+    let [_, whole] = snapshots();
     let says = |bytes: &[u8], words: &str| {
         assert_eq!(State::restore(bytes).unwrap_err().to_string(), words);
     };
@@ -151,8 +184,8 @@ fn what_is_wrong_with_a_snapshot_is_said() {
     );
     says(b"PREAUQ\0", "snapshot is damaged: its format is 0");
     says(
-        b"PREAUQ\x02",
-        "snapshot is of format 2, and this version reads up to 1: upgrade this node",
+        b"PREAUQ\x03",
+        "snapshot is of format 3, and this version reads up to 2: upgrade this node",
     );
     says(b"PREAUQ\x01abc", "snapshot is damaged: it has no checksum");
     let mut longer = whole[..whole.len() - 4].to_vec();

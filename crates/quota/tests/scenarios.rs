@@ -11,8 +11,19 @@
 //!   region POOL NAME [nominal=N] [ceiling=N] [weight=N]
 //!   remove-pool NAME
 //!   remove-region POOL NAME
+//!   rules POOL classes=NAME[:WEIGHT[:first]],... [overtake=N] [limit=N] [idle=N] [when-waiting=N] [notice=N]
+//!     [least=N] [shorten]                           seconds
+//!   mode POOL [region=NAME] open|paused|draining|frozen|closed [reason=...]    underscores for spaces
+//!   capacity POOL slots=N
+//!   zone POOL REGION ZONE
+//!   floor POOL REGION [holder=NAME] slots=N
+//!   calendar POOL                                 its entries follow, indented by four:
+//!     NAME at=N|days=N minute=N [zone=Z] [region=NAME] open|close|pause|resume|capacity [slots=N] [reason=...]
 //! take POOL REGION HOLDER epoch=N seq=N wanted=N
 //! renew LEASE seq=N kept=N wanted=N               leases are called #1, #2, ... as they come
+//! report LEASE seq=N kept=N in_use=N [spare=N] [waiting=CLASS@SECOND:USERS,...] [exact=SECOND] [left=N]
+//!   [floor=N] [claims=ID/HOLDER.EPOCH,...] [released=ID,...] [refused=ID,...]
+//! due POOL ENTRY at=N                             an entry of the calendar has come due, by the wall clock
 //! return LEASE seq=N
 //! remove-holder HOLDER id=ID [pool=NAME]
 //! restart                                         go on from a snapshot
@@ -22,10 +33,10 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use common::story::{self, Line};
 use quota::{
     Batch, Change, Command, Configure, LeaseId, Outcome, RemoveHolder, Renew, Reply, Return,
     SetPool, SetRegion, State, Take,
@@ -37,47 +48,6 @@ struct Story {
     state: State,
     time_ms: u64,
     leases: Vec<LeaseId>,
-}
-
-/// A line in parts: words, and `key=value` pairs. Taking them apart leaves nothing unread.
-struct Line<'a> {
-    text: &'a str,
-    words: Vec<&'a str>,
-    pairs: BTreeMap<&'a str, &'a str>,
-}
-
-impl<'a> Line<'a> {
-    fn new(text: &'a str) -> Self {
-        let (pairs, words): (Vec<&str>, Vec<&str>) =
-            text.split_whitespace().partition(|w| w.contains('='));
-        let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
-        Self {
-            text,
-            pairs: pairs.collect(),
-            words,
-        }
-    }
-
-    fn word(&mut self) -> &'a str {
-        assert!(!self.words.is_empty(), "a word is missing: {}", self.text);
-        self.words.remove(0)
-    }
-
-    fn maybe<T: std::str::FromStr>(&mut self, key: &str) -> Option<T> {
-        let value = self.pairs.remove(key)?;
-        let value = value.replace('_', "").parse().ok();
-        Some(value.unwrap_or_else(|| panic!("{key}: {}", self.text)))
-    }
-
-    fn number(&mut self, key: &str) -> u64 {
-        self.maybe(key)
-            .unwrap_or_else(|| panic!("{key} is missing: {}", self.text))
-    }
-
-    fn end(self) {
-        let all_read = self.words.is_empty() && self.pairs.is_empty();
-        assert!(all_read, "more than it takes: {}", self.text);
-    }
 }
 
 impl Story {
@@ -103,7 +73,11 @@ impl Story {
                     let expected_revision = line.maybe("revision");
                     let mut changes = Vec::new();
                     while let Some(text) = lines.next_if(|text| text.starts_with(' ')) {
-                        changes.push(change(Line::new(text)));
+                        let mut under = Vec::new();
+                        while let Some(text) = lines.next_if(|text| text.starts_with("    ")) {
+                            under.push(Line::new(text));
+                        }
+                        changes.push(change(Line::new(text), under));
                     }
                     let configure = Configure {
                         request_id,
@@ -147,6 +121,11 @@ impl Story {
                 request_id: line.maybe("id").expect("id=ID"),
                 pool: line.maybe("pool"),
             }),
+            "report" => {
+                let lease = self.named(line.word());
+                Command::Report(story::report(&self.state, lease, line))
+            }
+            "due" => Command::Due(story::due(line)),
             other => panic!("{other}: no such command"),
         }
     }
@@ -195,7 +174,15 @@ impl Story {
                     .collect();
                 writeln!(told, "revision {}{drains}", configured.revision)
             }
-            Ok(other) => writeln!(told, "{other:?}"),
+            Ok(Reply::Reported(reported)) => {
+                let name = self.name(reported.grant.lease);
+                let said = story::reported(&self.state, &name, &reported);
+                writeln!(told, "{said}")
+            }
+            Ok(Reply::Due(done)) => {
+                let applied = if done.applied { "done" } else { "done before" };
+                writeln!(told, "{applied}, revision {}", done.revision)
+            }
             Err(refusal) => {
                 let mut words = refusal.to_string();
                 for (i, lease) in self.leases.iter().enumerate() {
@@ -218,6 +205,7 @@ impl Story {
             pool.held, pool.capacity
         )
         .unwrap();
+        told.push_str(&story::show(&self.state, name));
         for r in self.state.regions(name) {
             writeln!(
                 told,
@@ -238,7 +226,7 @@ impl Story {
     }
 }
 
-fn change(mut line: Line<'_>) -> Change {
+fn change(mut line: Line<'_>, under: Vec<Line<'_>>) -> Change {
     let change = match line.word() {
         "pool" => Change::SetPool(SetPool {
             name: line.word().into(),
@@ -260,7 +248,7 @@ fn change(mut line: Line<'_>) -> Change {
             pool: line.word().into(),
             name: line.word().into(),
         },
-        other => panic!("{other}: no such change"),
+        other => story::change(other, &mut line, under),
     };
     line.end();
     change

@@ -4,6 +4,7 @@
 pub mod model;
 pub mod reference;
 pub mod refused;
+pub mod story;
 
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;

@@ -1,0 +1,262 @@
+//! The order of service: who of a region is seated next.
+//!
+//! First whoever has waited too long, oldest first and whatever their class; then the classes that go first;
+//! then the others by weight, as stride scheduling has it (Waldspurger and Weihl, 1995): each class keeps a
+//! *pass* that grows by `STRIDE / weight` for each user served, and the class with the least pass is served
+//! next. Inside a class always the oldest.
+
+use crate::command::Bucket;
+use crate::limits::MAX_CLASSES;
+use crate::outcome::Admission;
+use crate::rules::{Class, Rules};
+use crate::waiting::Line;
+
+/// What a user of a class with weight 1 adds to its pass.
+const STRIDE: u128 = 1 << 32;
+
+/// How many users of each class are served.
+pub(crate) type Served = [u64; MAX_CLASSES];
+
+/// What the order of service goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub rules: &'a Rules,
+    /// Nobody is served who arrived in this second or later.
+    pub horizon: u32,
+    /// Whoever arrived in this second or before has waited too long.
+    pub overdue_s: Option<u32>,
+}
+
+impl Terms<'_> {
+    fn class(&self, at: usize) -> Option<&Class> {
+        self.rules.classes.get(at)
+    }
+
+    fn is_first(&self, at: usize) -> bool {
+        self.class(at).is_some_and(|class| class.first)
+    }
+
+    fn stride(&self, at: usize) -> u128 {
+        let weight = self.class(at).map_or(1, |class| class.weight);
+        STRIDE / u128::from(weight.max(1))
+    }
+
+    /// Whether a user who arrived in this second is served by weight.
+    fn by_weight(&self, at: usize, second: u32) -> bool {
+        !self.is_first(at) && self.overdue_s.is_none_or(|overdue| second > overdue)
+    }
+}
+
+/// Who would be served with `free` slots: so many of each class, its oldest.
+pub(crate) fn serve(lines: &[Line], terms: Terms<'_>, free: u64) -> Served {
+    let mut served = [0; MAX_CLASSES];
+    let mut left = free;
+    overdue(lines, terms, &mut left, &mut served);
+    // How many of each class come next: those that are known and not served yet.
+    let mut next = [0; MAX_CLASSES];
+    for (at, line) in lines.iter().enumerate().take(MAX_CLASSES) {
+        next[at] = waiting(line, terms.horizon, served[at].saturating_add(left)) - served[at];
+    }
+    for at in 0..MAX_CLASSES {
+        if terms.is_first(at) {
+            let users = next[at].min(left);
+            served[at] += users;
+            left -= users;
+            next[at] = 0;
+        }
+    }
+    by_weight(lines, terms, left, &next, &mut served);
+    served
+}
+
+/// How many of a line arrived before the horizon, counted no further than `most`.
+fn waiting(line: &Line, horizon: u32, most: u64) -> u64 {
+    if line.oldest().is_none_or(|second| second >= horizon) {
+        return 0;
+    }
+    let mut sum = 0;
+    for (_, users) in line.seconds.range(..horizon) {
+        sum += users;
+        if sum >= most {
+            return most;
+        }
+    }
+    sum
+}
+
+/// Whoever has waited too long, oldest first over all classes, ties by class.
+fn overdue(lines: &[Line], terms: Terms<'_>, left: &mut u64, served: &mut Served) {
+    let Some(overdue_s) = terms.overdue_s else {
+        return;
+    };
+    let last = match terms.horizon.checked_sub(1) {
+        Some(last) => last.min(overdue_s),
+        None => return,
+    };
+    let mut queues: Vec<_> = lines
+        .iter()
+        .enumerate()
+        .take(MAX_CLASSES)
+        .filter(|(_, line)| line.oldest().is_some_and(|second| second <= last))
+        .map(|(at, line)| (at, line.seconds.range(..=last).peekable()))
+        .collect();
+    while *left > 0 {
+        let heads = queues.iter_mut().enumerate();
+        let oldest = heads
+            .filter_map(|(i, (_, queue))| queue.peek().map(|(second, _)| (**second, i)))
+            .min();
+        let Some((_, i)) = oldest else { return };
+        let (at, queue) = &mut queues[i];
+        if let Some((_, &users)) = queue.next() {
+            let users = users.min(*left);
+            served[*at] += users;
+            *left -= users;
+        }
+    }
+}
+
+/// The first `left` users that stride scheduling would serve, with `next` to be had of each class.
+fn by_weight(lines: &[Line], terms: Terms<'_>, left: u64, next: &Served, served: &mut Served) {
+    let classes: Vec<(usize, u128, u128)> = (0..lines.len().min(MAX_CLASSES))
+        .filter(|&at| next[at] > 0)
+        .map(|at| (at, lines[at].pass, terms.stride(at)))
+        .collect();
+    let all: u64 = next.iter().fold(0, |sum, &users| sum.saturating_add(users));
+    if all <= left || classes.len() == 1 {
+        for (at, ..) in classes {
+            served[at] += next[at].min(left);
+        }
+        return;
+    }
+    // The k-th user of a class has the key `pass + k x stride`, from 0: the `left` lowest keys are served.
+    let below = |level: u128, at: usize, pass: u128, stride: u128| {
+        let users = level.saturating_sub(pass).div_ceil(stride);
+        u64::try_from(users).unwrap_or(u64::MAX).min(next[at])
+    };
+    let count = |level: u128| {
+        let below = classes
+            .iter()
+            .map(|&(at, pass, stride)| below(level, at, pass, stride));
+        below.fold(0, u64::saturating_add)
+    };
+    let keys = classes
+        .iter()
+        .map(|&(at, pass, stride)| (pass, pass + u128::from(next[at].min(left)) * stride));
+    let (mut low, mut high) = keys.fold((u128::MAX, 0), |(low, high), (first, last)| {
+        (low.min(first), high.max(last))
+    });
+    // The highest level with at most `left` keys below it. At `low` there is none, and at `high` as many as
+    // can be served and more than `left`, or exactly `left`.
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if count(middle) <= left {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let mut rest = left;
+    for &(at, pass, stride) in &classes {
+        let users = below(low, at, pass, stride);
+        served[at] += users;
+        rest -= users;
+    }
+    // Those whose key is the level itself: one of each class, in the order of the classes.
+    for &(at, pass, stride) in &classes {
+        let more = below(low + 1, at, pass, stride) - below(low, at, pass, stride);
+        let users = more.min(rest);
+        served[at] += users;
+        rest -= users;
+    }
+}
+
+/// Of those that are served, the ones of one holder: whom to admit of its buckets, which are by class and
+/// second. What is left of the buckets goes to `rest`, and how many were served by weight to each class's
+/// pass.
+pub(crate) fn admit(
+    lines: &mut [Line],
+    terms: Terms<'_>,
+    served: &Served,
+    buckets: &[Bucket],
+    rest: &mut Vec<Bucket>,
+) -> Vec<Admission> {
+    let mut admitted: Vec<Admission> = Vec::new();
+    rest.clear();
+    let mut at = 0;
+    while at < buckets.len() {
+        let class = usize::from(buckets[at].class);
+        let count = buckets[at..]
+            .iter()
+            .take_while(|b| usize::from(b.class) == class)
+            .count();
+        let mine = &buckets[at..at + count];
+        at += count;
+        let (Some(line), Some(&most)) = (lines.get_mut(class), served.get(class)) else {
+            rest.extend_from_slice(mine);
+            continue;
+        };
+        let (mut charged, mut earlier) = (0_u64, 0_u64);
+        let mut seconds = line.seconds.iter().peekable();
+        for (i, bucket) in mine.iter().enumerate() {
+            if earlier >= most {
+                rest.extend_from_slice(&mine[i..]);
+                break;
+            }
+            // How many of the region's line come before this bucket's second.
+            while let Some((_, users)) = seconds.next_if(|(second, _)| **second < bucket.second) {
+                earlier = earlier.saturating_add(*users);
+            }
+            let before = admitted.last().filter(|last| last.class == bucket.class);
+            let room = u32::MAX - before.map_or(0, |last| last.users);
+            let left = most.saturating_sub(earlier);
+            let users = u32::try_from(left)
+                .unwrap_or(u32::MAX)
+                .min(room)
+                .min(bucket.users);
+            if users > 0 {
+                add(&mut admitted, bucket, users);
+                if terms.by_weight(class, bucket.second) {
+                    charged += u64::from(users);
+                }
+            }
+            if users < bucket.users {
+                rest.push(Bucket {
+                    users: bucket.users - users,
+                    ..*bucket
+                });
+            }
+        }
+        line.pass += u128::from(charged) * terms.stride(class);
+    }
+    admitted
+}
+
+/// All of a holder's users, none of whom goes before another's.
+pub(crate) fn admit_all(buckets: &[Bucket], until_s: u32) -> Vec<Admission> {
+    let mut admitted: Vec<Admission> = Vec::new();
+    for bucket in buckets {
+        add(&mut admitted, bucket, bucket.users);
+    }
+    for admission in &mut admitted {
+        admission.until_s = admission.until_s.max(until_s);
+    }
+    admitted
+}
+
+/// Adds users of a bucket to the admission of their class, which is the last one.
+fn add(admitted: &mut Vec<Admission>, bucket: &Bucket, users: u32) {
+    match admitted
+        .last_mut()
+        .filter(|last| last.class == bucket.class)
+    {
+        Some(last) => {
+            last.users = last.users.saturating_add(users);
+            last.until_s = bucket.second;
+        }
+        None => admitted.push(Admission {
+            class: bucket.class,
+            users,
+            until_s: bucket.second,
+        }),
+    }
+}

@@ -1,0 +1,179 @@
+//! Which leases report: how one begins to, falls silent and speaks again; and what it is told.
+
+use crate::command::Bucket;
+use crate::lease::{Decided, Lease};
+use crate::limits::STALE_MS;
+use crate::outcome::{Flow, Reply, Reported};
+use crate::pool::{Pool, Region};
+use crate::report::{excess, issuer};
+use crate::rules::Class;
+use crate::state::State;
+use crate::wait::Rates;
+
+impl State {
+    /// A lease and its pool, both to be changed.
+    pub(crate) fn lease_and_pool(&mut self, place: u32) -> Option<(&mut Lease, &mut Pool)> {
+        let lease = self.leases.get_mut(place)?;
+        let pool = self.pools[lease.pool as usize].as_mut()?;
+        Some((lease, pool))
+    }
+
+    /// A lease reports from now on.
+    pub(crate) fn make_reporting(&mut self, place: u32) {
+        let Some((lease, pool)) = self.lease_and_pool(place) else {
+            return;
+        };
+        if lease.reporting.is_some() {
+            return;
+        }
+        if let Some(region) = pool.regions[lease.region as usize].as_mut() {
+            let name = issuer(&lease.holder, lease.epoch);
+            region.issuers.insert((name, lease.id));
+        }
+        self.change(place, |lease| lease.reporting = Some(Box::default()));
+    }
+
+    /// A lease that has ended reports no more, and its tokens are anyone's.
+    pub(crate) fn stop_reporting(&mut self, place: u32) {
+        let Some((lease, pool)) = self.lease_and_pool(place) else {
+            return;
+        };
+        if lease.reporting.take().is_none() {
+            return;
+        }
+        if let Some(region) = pool.regions[lease.region as usize].as_mut() {
+            let name = issuer(&lease.holder, lease.epoch);
+            region.issuers.remove(&(name, lease.id));
+        }
+    }
+
+    /// Whoever waits at a holder counts no more until it reports again, and neither does what it wants.
+    pub(crate) fn silence(&mut self, place: u32) {
+        let Some((lease, pool)) = self.lease_and_pool(place) else {
+            return;
+        };
+        let Some(reporting) = lease.reporting.as_mut() else {
+            return;
+        };
+        if let Some(region) = pool.regions[lease.region as usize].as_mut() {
+            region.waiting.replace(&reporting.buckets, &[]);
+            let exact = reporting.exact_until_s;
+            region.waiting.set_exact(place, exact, None);
+        }
+        reporting.buckets = Vec::new();
+        reporting.exact_until_s = None;
+        if let Some(at) = reporting.queued_ms.take() {
+            self.speaking.remove(&(at, place));
+        }
+        self.change(place, |lease| lease.wanted = 0);
+    }
+
+    /// Silences whoever has not reported for too long. Those that have reported since they were queued move
+    /// back on the way, so that the first is exact after this.
+    pub(crate) fn silence_due(&mut self) {
+        while let Some(&(at, place)) = self.speaking.first() {
+            let reporting = self
+                .leases
+                .get_mut(place)
+                .and_then(|l| l.reporting.as_mut());
+            let Some(reporting) = reporting else {
+                self.speaking.pop_first();
+                continue;
+            };
+            let due = reporting.reported_ms.saturating_add(STALE_MS);
+            if due > at {
+                reporting.queued_ms = Some(due);
+                self.speaking.pop_first();
+                self.speaking.insert((due, place));
+            } else if due <= self.now_ms {
+                self.silence(place);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// The answer to the last report of a lease: what was decided then, and the rest as things stand.
+    pub(crate) fn reported(&self, lease: &Lease) -> Reply {
+        let nothing = Decided::default();
+        let reporting = lease.reporting.as_ref();
+        let decided = reporting.map_or(&nothing, |reporting| &reporting.decided);
+        let buckets: &[Bucket] = reporting.map_or(&[], |reporting| &reporting.buckets);
+        let pool = self.pools[lease.pool as usize].as_ref();
+        let region = pool.and_then(|pool| pool.regions[lease.region as usize].as_ref());
+        let (Some(pool), Some(region)) = (pool, region) else {
+            return Reply::Grant(lease.grant());
+        };
+        let gate = pool.gate.stricter(&region.gate);
+        let (closed_s, opened_s) = pool.gate.opening(&region.gate);
+        let part = pool.parts(region, &self.ranks).reporting;
+        Reply::Reported(Box::new(Reported {
+            grant: lease.grant(),
+            open: decided.open,
+            admit: decided.admit.clone(),
+            shorten: decided.shorten,
+            floor: decided.floor,
+            claims: decided.claims.clone(),
+            mode: gate.mode,
+            reason: gate.reason.clone(),
+            others_wait: region.waiting.total > 0 || excess(region, part) > 0,
+            session: pool.rules.session,
+            reclaim: pool.rules.reclaim,
+            now_ms: self.now_ms,
+            closed_s,
+            opened_s,
+            overtake_s: pool.rules.overtake_s,
+            rules_revision: pool.rules_revision,
+            flows: flows(pool, region, buckets),
+            asked: region.claims.asked(lease.id),
+        }))
+    }
+}
+
+/// How fast the classes move that wait at a holder.
+fn flows(pool: &Pool, region: &Region, buckets: &[Bucket]) -> Vec<Flow> {
+    let mut flows: Vec<Flow> = Vec::new();
+    if buckets.is_empty() {
+        return flows;
+    }
+    let rates = region.departures.rates();
+    for bucket in buckets {
+        if flows.last().is_none_or(|last| last.class != bucket.class) {
+            flows.push(flow(pool, region, bucket.class, rates));
+        }
+    }
+    flows
+}
+
+/// How fast a class of a region moves: by its weight's part of the slots that come free, or all of them
+/// where it goes first.
+pub(crate) fn flow(pool: &Pool, region: &Region, class: u8, rates: Rates) -> Flow {
+    let at = usize::from(class);
+    let classes = pool.rules.classes.iter().enumerate();
+    let waits = |at: usize| {
+        region
+            .waiting
+            .lines
+            .get(at)
+            .is_some_and(|line| line.total > 0)
+    };
+    let sharing = classes.filter(|&(other, class)| !class.first && (other == at || waits(other)));
+    let all: u64 = sharing.map(|(_, class)| u64::from(class.weight)).sum();
+    let part = |rate: u64| match pool.rules.classes.get(at) {
+        Some(Class {
+            first: false,
+            weight,
+            ..
+        }) if all > 0 => {
+            let part = u128::from(rate) * u128::from(*weight) / u128::from(all);
+            u64::try_from(part).unwrap_or(u64::MAX)
+        }
+        _ => rate,
+    };
+    Flow {
+        class,
+        waiting: region.waiting.lines.get(at).map_or(0, |line| line.total),
+        rate: part(rates.usual),
+        low_rate: part(rates.low),
+    }
+}
