@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::output::Output;
 use crate::{
     apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
-    serve, status, watch,
+    replay, serve, status, token, watch,
 };
 
 /// A national quota of user sessions, shared out fairly between regions.
@@ -49,9 +49,12 @@ pub enum Command {
     Apply(apply::Args),
     Lease(lease::Args),
     Holder(holder::Args),
+    Key(token::KeyArgs),
+    Ticket(token::TicketArgs),
     Status(status::Args),
     Watch(watch::Args),
     Plan(plan::Args),
     Bench(bench::Args),
+    Replay(replay::Args),
     Completion(completion::Args),
 }

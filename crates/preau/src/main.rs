@@ -23,11 +23,13 @@ mod output;
 mod plan;
 mod pool;
 mod region;
+mod replay;
 mod rules;
 mod serve;
 mod settings;
 mod signals;
 mod status;
+mod token;
 mod view;
 mod watch;
 
@@ -59,10 +61,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Apply(args) => block_on(apply::run(args, cli.output)),
         Command::Lease(args) => block_on(lease::run(args, cli.output)),
         Command::Holder(args) => block_on(holder::run(args, cli.output)),
+        Command::Key(args) => token::key(args, cli.output),
+        Command::Ticket(args) => block_on(token::ticket(args, cli.output)),
         Command::Status(args) => block_on(status::run(args, cli.output)),
         Command::Watch(args) => block_on(watch::run(args, cli.output)),
         Command::Plan(args) => plan::run(args, cli.output),
         Command::Bench(args) => block_on(bench::run(args, cli.output)),
+        Command::Replay(args) => replay::run(args, cli.output),
         Command::Completion(args) => completion::run(args),
     }
 }
