@@ -16,3 +16,4 @@ mod interop;
 mod kill;
 mod load;
 mod members;
+mod waiting;
