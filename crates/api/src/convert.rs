@@ -1,13 +1,14 @@
 //! Messages to commands, and replies and views to messages.
 
 use quota::{
-    FloorView, Grant, LeaseId, LeasePhase, LeaseView, PoolView, RegionView, RemoveHolder, Renew,
-    Reply, Reported, Return, Take,
+    ClassView, FloorView, Grant, LeaseId, LeasePhase, LeaseView, PoolView, QueueView, RegionView,
+    RemoveHolder, Renew, Reply, ReportView, Reported, Return, Rules, Take,
 };
 use tonic::Status;
 
 use crate::status::Reason;
 use crate::v1;
+use crate::waiting::class_name;
 
 /// Empty stands for "not said".
 pub(crate) fn said(text: String) -> Option<String> {
@@ -183,27 +184,40 @@ impl From<PoolView> for v1::PoolStatus {
     }
 }
 
-impl From<RegionView> for v1::RegionStatus {
-    fn from(region: RegionView) -> Self {
-        Self {
-            waiting: region.wanted.saturating_sub(region.held),
-            name: region.name,
-            nominal: region.nominal,
-            ceiling: region.ceiling,
-            weight: region.weight,
-            held: region.held,
-            wanted: region.wanted,
-            target: region.target,
-            borrowed: region.borrowed,
-            lent: region.lent,
-            leases: region.leases,
-            mode: v1::Mode::from(region.mode).into(),
-            reason: region.reason,
-            zone: region.zone,
-            set_aside: region.set_aside,
-            floors: region.floors.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+/// A region, and who waits in it; `rules` are those of its pool.
+pub fn region(region: RegionView, queue: Option<QueueView>, rules: &Rules) -> v1::RegionStatus {
+    let class = |class: ClassView| v1::ClassStatus {
+        class: class_name(rules, class.class),
+        waiting: class.waiting,
+        oldest_s: class.oldest_s,
+        rate_milli: class.rate,
+        low_rate_milli: class.low_rate,
+        wait_p50_s: class.wait.map(|wait| wait.p50_s.into()),
+        wait_p90_s: class.wait.map(|wait| wait.p90_s.into()),
+    };
+    let in_use = queue.as_ref().map_or(0, |queue| queue.in_use);
+    let open = queue.as_ref().is_some_and(|queue| queue.open);
+    let classes = queue.map(|queue| queue.classes).unwrap_or_default();
+    v1::RegionStatus {
+        waiting: region.wanted.saturating_sub(region.held),
+        name: region.name,
+        nominal: region.nominal,
+        ceiling: region.ceiling,
+        weight: region.weight,
+        held: region.held,
+        wanted: region.wanted,
+        target: region.target,
+        borrowed: region.borrowed,
+        lent: region.lent,
+        leases: region.leases,
+        mode: v1::Mode::from(region.mode).into(),
+        reason: region.reason,
+        zone: region.zone,
+        set_aside: region.set_aside,
+        floors: region.floors.into_iter().map(Into::into).collect(),
+        classes: classes.into_iter().map(class).collect(),
+        in_use,
+        open,
     }
 }
 
@@ -217,26 +231,31 @@ impl From<FloorView> for v1::Floor {
     }
 }
 
-impl From<LeaseView> for v1::Lease {
-    fn from(lease: LeaseView) -> Self {
-        let state = match lease.phase {
-            LeasePhase::Live => v1::LeaseState::Live,
-            LeasePhase::Closing => v1::LeaseState::Closing,
-        };
-        Self {
-            lease_id: lease.lease.0,
-            pool: lease.pool,
-            region: lease.region,
-            holder: lease.holder,
-            epoch: lease.epoch,
-            seq: lease.seq,
-            slots: lease.slots,
-            wanted: lease.wanted,
-            target: lease.target,
-            expires_ms: lease.expires_ms,
-            state: state.into(),
-            report: None,
-        }
+/// A lease, and what it reported last.
+pub fn lease(lease: LeaseView, report: Option<ReportView>) -> v1::Lease {
+    let state = match lease.phase {
+        LeasePhase::Live => v1::LeaseState::Live,
+        LeasePhase::Closing => v1::LeaseState::Closing,
+    };
+    v1::Lease {
+        lease_id: lease.lease.0,
+        pool: lease.pool,
+        region: lease.region,
+        holder: lease.holder,
+        epoch: lease.epoch,
+        seq: lease.seq,
+        slots: lease.slots,
+        wanted: lease.wanted,
+        target: lease.target,
+        expires_ms: lease.expires_ms,
+        state: state.into(),
+        report: report.map(|report| v1::ReportStatus {
+            in_use: report.in_use,
+            waiting: report.waiting,
+            spare: report.spare,
+            floor: report.floor,
+            reported_ms: report.reported_ms,
+        }),
     }
 }
 
@@ -263,12 +282,40 @@ mod tests {
             set_aside: 0,
             floors: Vec::new(),
         };
-        assert_eq!(v1::RegionStatus::from(region.clone()).waiting, 15);
+        let rules = Rules::default();
+        assert_eq!(super::region(region.clone(), None, &rules).waiting, 15);
+        let queue = QueueView {
+            region: "normandie".into(),
+            mode: quota::Mode::Paused,
+            closed_s: None,
+            opened_s: None,
+            open: false,
+            in_use: 28,
+            reporting: 2,
+            waiting: 9,
+            horizon_s: None,
+            classes: vec![ClassView {
+                class: 0,
+                waiting: 9,
+                oldest_s: 4,
+                rate: 500,
+                low_rate: 250,
+                wait: Some(quota::Wait {
+                    p50_s: 20,
+                    p90_s: 60,
+                }),
+            }],
+        };
+        let told = super::region(region.clone(), Some(queue), &rules);
+        assert_eq!((told.in_use, told.open), (28, false));
+        let class = &told.classes[0];
+        assert_eq!((class.class.as_str(), class.waiting), ("everyone", 9));
+        assert_eq!((class.wait_p50_s, class.wait_p90_s), (Some(20), Some(60)));
         let satisfied = RegionView {
             wanted: 5,
             ..region
         };
-        assert_eq!(v1::RegionStatus::from(satisfied).waiting, 0);
+        assert_eq!(super::region(satisfied, None, &rules).waiting, 0);
         let pool = PoolView {
             name: "ent".into(),
             capacity: 100,

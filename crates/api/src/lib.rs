@@ -6,7 +6,7 @@ mod convert;
 pub mod status;
 mod waiting;
 
-pub use convert::{answered, configured, grant, holder_removed, returned};
+pub use convert::{answered, configured, grant, holder_removed, lease, region, returned};
 pub use waiting::{report, reported};
 
 /// The generated types: messages, clients and servers.

@@ -1,8 +1,8 @@
 //! `preau pool open`, `pause`, `drain`, `freeze` and `close`: whether a pool or region seats anyone.
 
 use api::v1;
+use quota::limits::MAX_REASON_BYTES;
 
-use crate::budget::MAX_REASON_BYTES;
 use crate::cluster;
 use crate::failure::Failure;
 use crate::output::Output;

@@ -2,10 +2,9 @@
 
 use api::v1;
 use clap::ValueEnum;
+use quota::limits::MAX_CLASSES;
 
-use crate::budget::{
-    Class, MAX_CLASSES, MAX_LIMIT_S, MAX_OVERTAKE_S, check_reclaim, check_session,
-};
+use crate::budget::{Class, MAX_LIMIT_S, MAX_OVERTAKE_S, check_reclaim, check_session};
 use crate::failure::Failure;
 
 /// What is done where a region has more than its part.

@@ -147,6 +147,60 @@ fn the_operating_page_has_every_limit_with_its_value() {
                 thousands(limits::DEFAULT_DRIFT_PPM)
             ),
         ),
+        ("classes of a pool", thousands(limits::MAX_CLASSES)),
+        (
+            "buckets of a report, all classes together",
+            thousands(limits::MAX_BUCKETS),
+        ),
+        (
+            "claims, releases and refusals of a report together",
+            thousands(limits::MAX_CLAIMS_PER_REPORT),
+        ),
+        (
+            "claims that a region remembers",
+            format!(
+                "{}, each for {} s",
+                thousands(limits::MAX_CLAIMS),
+                thousands(limits::CLAIM_REMEMBER_S)
+            ),
+        ),
+        (
+            "bytes of the reason for a mode",
+            thousands(limits::MAX_REASON_BYTES),
+        ),
+        (
+            "entries of a pool's calendar",
+            thousands(limits::MAX_CALENDAR),
+        ),
+        (
+            "bytes of a time zone's name",
+            thousands(limits::MAX_ZONE_BYTES),
+        ),
+        (
+            "holders of a region with floors of their own",
+            thousands(limits::MAX_FLOORS),
+        ),
+        (
+            "seconds until the longest-waiting go first",
+            format!(
+                "{} to {}, {} by default",
+                limits::OVERTAKE_S.start(),
+                thousands(limits::OVERTAKE_S.end()),
+                limits::DEFAULT_OVERTAKE_S
+            ),
+        ),
+        (
+            "seconds of a session's limits",
+            format!(
+                "{} to {}",
+                limits::SESSION_S.start(),
+                thousands(limits::SESSION_S.end())
+            ),
+        ),
+        (
+            "a front-end that does not report holds nobody up after",
+            format!("{} ms", thousands(limits::STALE_MS)),
+        ),
         ("weight", format!("1 to {}", thousands(limits::MAX_WEIGHT))),
         (
             "an ended lease is remembered",

@@ -7,8 +7,8 @@ use prost::Message as _;
 use quota::{Change, Command, Configure, LeaseId, Refusal, State, When};
 use tonic::{Request, Response, Status};
 
-use super::Context;
 use super::page::{Place, size};
+use super::{Context, regions};
 use crate::{calendar, due};
 
 /// Most pools on a page.
@@ -164,7 +164,7 @@ fn pools(state: &State, request: &v1::ListPoolsRequest) -> Result<v1::ListPoolsR
         }
         let pool = v1::Pool {
             status: state.pool(&name).map(Into::into),
-            regions: state.regions(&name).into_iter().map(Into::into).collect(),
+            regions: regions(state, &name),
             calendar: state
                 .calendar(&name)
                 .iter()
@@ -219,7 +219,13 @@ fn leases(
         .filter(|_| next)
         .map(|last| Place::lease(last.pool.clone(), last.holder.clone(), last.lease.0).token());
     Ok(v1::ListLeasesResponse {
-        leases: found.into_iter().map(Into::into).collect(),
+        leases: found
+            .into_iter()
+            .map(|lease| {
+                let report = state.report_of(lease.lease);
+                api::lease(lease, report)
+            })
+            .collect(),
         next_page_token: last.unwrap_or_default(),
         cluster_time_ms: state.now_ms(),
     })

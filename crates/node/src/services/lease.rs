@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Context, hold};
+use super::{Context, hold, regions};
 use crate::gate::Call;
 
 /// The service.
@@ -203,7 +203,7 @@ fn read(state: &State, pool: &str, region: &str) -> Result<v1::InspectResponse, 
     let status = state
         .pool(pool)
         .ok_or_else(|| Refusal::NoSuchPool { pool: pool.into() })?;
-    let mut regions = state.regions(pool);
+    let mut regions = regions(state, pool);
     if !region.is_empty() {
         regions.retain(|known| known.name == region);
         if regions.is_empty() {
@@ -215,7 +215,7 @@ fn read(state: &State, pool: &str, region: &str) -> Result<v1::InspectResponse, 
     }
     Ok(v1::InspectResponse {
         pool: Some(status.into()),
-        regions: regions.into_iter().map(Into::into).collect(),
+        regions,
         cluster_time_ms: state.now_ms(),
     })
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::status::{self, Reason};
+use api::v1;
 use quota::{Batch, Command, Refusal, Reply, State};
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -166,6 +167,18 @@ fn busy(retry_after: Duration) -> Status {
 
 fn refuse(field: &str, value: impl std::fmt::Display, expected: impl Into<String>) -> Status {
     status::refused(&status::invalid(field, value, expected))
+}
+
+/// The regions of a pool, and who waits in them.
+fn regions(state: &State, pool: &str) -> Vec<v1::RegionStatus> {
+    let rules = state.pool(pool).map(|pool| pool.rules).unwrap_or_default();
+    // Both are by name, and of the same regions.
+    let queues = state.queues(pool).into_iter().map(Some);
+    let queues = queues.chain(std::iter::repeat(None));
+    let regions = state.regions(pool).into_iter().zip(queues);
+    regions
+        .map(|(region, queue)| api::region(region, queue, &rules))
+        .collect()
 }
 
 /// Keeps commands out of the log that can't be right: a field that an empty budget refuses, any does.

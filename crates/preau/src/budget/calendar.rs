@@ -6,16 +6,12 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use node::calendar::{DEFAULT_ZONE, zone};
-use quota::limits::MAX_SLOTS;
+use quota::limits::{MAX_CALENDAR, MAX_REASON_BYTES, MAX_SLOTS};
 
 use super::Region;
 use crate::fields::Fields;
 use crate::output::thousands;
 
-/// Most entries of a calendar.
-pub const MAX_ENTRIES: usize = 256;
-/// Most bytes of a reason.
-pub const MAX_REASON_BYTES: usize = 256;
 /// What a zone is to be.
 pub const ZONE_EXPECTED: &str = "a time zone by the IANA's name, such as Europe/Paris";
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -25,7 +21,7 @@ const ACTIONS: [&str; 5] = ["open", "close", "pause", "resume", "capacity"];
 /// Reads the calendar of a pool with these regions. An entry `for_each_region` becomes one of each.
 pub fn take(fields: &mut Fields<'_>, regions: &[Region]) -> Result<Vec<v1::CalendarEntry>, String> {
     let mut entries: Vec<v1::CalendarEntry> = Vec::new();
-    for mut fields in fields.tables("calendar", MAX_ENTRIES)? {
+    for mut fields in fields.tables("calendar", MAX_CALENDAR)? {
         for entry in take_entry(&mut fields, regions)? {
             if entries.iter().any(|known| known.name == entry.name) {
                 let given = format!("{:?} twice", entry.name);
@@ -33,8 +29,8 @@ pub fn take(fields: &mut Fields<'_>, regions: &[Region]) -> Result<Vec<v1::Calen
             }
             entries.push(entry);
         }
-        if entries.len() > MAX_ENTRIES {
-            let expected = format!("at most {MAX_ENTRIES} in all");
+        if entries.len() > MAX_CALENDAR {
+            let expected = format!("at most {MAX_CALENDAR} in all");
             let given = format!("{} entries", entries.len());
             return Err(fields.refuse("name", &given, &expected));
         }

@@ -11,20 +11,15 @@ use api::v1;
 use api::v1::change::Change as Made;
 use jiff::Timestamp;
 use quota::limits::{
-    DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,
-    MAX_WEIGHT, TTL_MS,
+    DEFAULT_DRIFT_PPM, DEFAULT_TTL_MS, DRIFT_PPM, MAX_FLOORS, MAX_POOLS, MAX_REGIONS_PER_POOL,
+    MAX_SLOTS, MAX_WEIGHT, TTL_MS,
 };
 
-pub use calendar::{MAX_REASON_BYTES, next_text, what_text, when_text};
-pub use rules::{
-    Class, MAX_CLASSES, MAX_LIMIT_S, MAX_OVERTAKE_S, check_reclaim, check_session, reclaim_name,
-};
+pub use calendar::{next_text, what_text, when_text};
+pub use rules::{Class, MAX_LIMIT_S, MAX_OVERTAKE_S, check_reclaim, check_session, reclaim_name};
 
 use crate::failure::Failure;
 use crate::fields::{self, Fields};
-
-/// Most holders of one region with floors of their own, in a file.
-const MAX_HOLDERS: usize = 1_024;
 
 /// What the budget is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -293,7 +288,7 @@ impl Region {
             holders: BTreeMap::new(),
             name,
         };
-        for mut fields in fields.tables("holder", MAX_HOLDERS)? {
+        for mut fields in fields.tables("holder", MAX_FLOORS)? {
             let name = fields.required_name("name")?;
             let floor = fields.required_number("floor", 1..=MAX_SLOTS)?;
             if region.holders.insert(name.clone(), floor).is_some() {

@@ -3,19 +3,17 @@
 use std::collections::HashSet;
 
 use api::v1;
-use quota::limits::{MAX_NAME_BYTES, MAX_WEIGHT};
+use quota::limits::{
+    DEFAULT_OVERTAKE_S, MAX_CLASSES, MAX_NAME_BYTES, MAX_WEIGHT, OVERTAKE_S, SESSION_S,
+};
 
 use super::{Value, Values};
 use crate::fields::Fields;
 
-/// Most classes of a pool.
-pub const MAX_CLASSES: usize = 16;
-/// After how long whoever waits is served before all who came later, in seconds, where nothing is said.
-const DEFAULT_OVERTAKE_S: u32 = 600;
-/// Longest wait before whoever waits is served before all who came later, in seconds: a day.
-pub const MAX_OVERTAKE_S: u32 = 86_400;
-/// Most seconds of any limit of a session: seven days.
-pub const MAX_LIMIT_S: u32 = 604_800;
+/// Longest wait before whoever waits is served before all who came later, in seconds.
+pub const MAX_OVERTAKE_S: u32 = *OVERTAKE_S.end();
+/// Most seconds of any limit of a session.
+pub const MAX_LIMIT_S: u32 = *SESSION_S.end();
 
 /// The rules of a pool of which nothing has been said.
 pub fn default() -> v1::Rules {
