@@ -91,7 +91,7 @@ table! {
         "Raise the capacity, or lower nominals or floors, in one request where several change.";
     LeaseReports "LEASE_REPORTS" FailedPrecondition ["lease_id"]
         "The holder of this lease reports who waits, and a renewal says nothing of that."
-        "Report; or take the lease anew, to renew it from then on.";
+        "Report; or take a lease with a higher epoch, to renew that.";
     InUse "IN_USE" FailedPrecondition ["slots"]
         "A pool or region that is to go has slots out."
         "Set its capacity or ceiling to 0, wait until it has drained, then remove it.";

@@ -55,7 +55,7 @@ fn waiting(said: &[v1::Waiting], rules: &Rules) -> Result<Vec<Bucket>, Refusal> 
                 format!("a class of the pool's rules: {names:?}"),
             ));
         };
-        let mut buckets = Vec::with_capacity(waiting.buckets.len());
+        let mut buckets: Vec<Bucket> = Vec::with_capacity(waiting.buckets.len());
         for (j, bucket) in waiting.buckets.iter().enumerate() {
             let users = u32::try_from(bucket.users).ok();
             let Some(users) = users.filter(|&users| users > 0) else {
@@ -65,6 +65,13 @@ fn waiting(said: &[v1::Waiting], rules: &Rules) -> Result<Vec<Bucket>, Refusal> 
                     format!("1 to {}", u32::MAX),
                 ));
             };
+            if let Some(before) = buckets.last().filter(|b| b.second >= bucket.second) {
+                return Err(invalid(
+                    &field(&format!("buckets[{j}].second")),
+                    bucket.second,
+                    format!("above {}, which is before it", before.second),
+                ));
+            }
             buckets.push(Bucket {
                 class,
                 second: bucket.second,

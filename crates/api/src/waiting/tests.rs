@@ -73,6 +73,10 @@ fn a_report_that_can_not_be_is_refused_by_its_field() {
             "waiting[0].buckets[0].users: 4294967296 given, expected 1 to 4294967295",
         ),
         (
+            waiting(vec![of("everyone", &[(5, 1), (5, 1)])]),
+            "waiting[0].buckets[1].second: 5 given, expected above 5, which is before it",
+        ),
+        (
             waiting(vec![of("everyone", &many)]),
             "waiting: 129 buckets given, expected at most 128 in all",
         ),
