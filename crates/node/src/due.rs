@@ -95,7 +95,7 @@ fn look_up(state: &State, now_s: i64) -> (Vec<Due>, Option<i64>) {
         let then = rule.next(now_s);
         next = next.map_or(then, |next| Some(then.map_or(next, |then| then.min(next))));
     }
-    due.sort_by(|a, b| a.occurrence_s.cmp(&b.occurrence_s));
+    due.sort_by_key(|due| due.occurrence_s);
     (due, next)
 }
 

@@ -24,11 +24,12 @@ use store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig};
 use tonic::{Request, Status};
 
 use crate::machine::SnapshotData;
 use crate::peer::{CLUSTER, MAX_MESSAGE, NODE, ROLE, Role};
+use crate::tls::endpoint;
 use crate::types::{
     MetricsWatch, Snapshot, TypeConfig, Vote, append_to, appended_from, log_id_from, log_id_to,
     meta_to, vote_from, vote_to,
@@ -117,22 +118,12 @@ impl Peers {
     }
 
     fn connect(&self, address: &str) -> Result<Connections, String> {
-        let scheme = if self.shared.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .and_then(|endpoint| match &self.shared.tls {
-                Some(tls) => endpoint.tls_config(tls.clone()),
-                None => Ok(endpoint),
-            })
+        // A peer that is gone is to be noticed sooner than others.
+        let endpoint = endpoint(address, &self.shared.tls)
             .map_err(|error| format!("{address}: {error}"))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEPALIVE.0)
-            .keep_alive_timeout(KEEPALIVE.1)
-            .keep_alive_while_idle(true);
+            .keep_alive_timeout(KEEPALIVE.1);
         Ok(Connections {
             log: endpoint.connect_lazy(),
             control: endpoint.connect_lazy(),

@@ -175,6 +175,18 @@ struct Lease {
     target: u64,
     expires_ms: u64,
     state: &'static str,
+    /// Null where the holder makes no reports.
+    report: Option<Report>,
+}
+
+/// What a holder reported last.
+#[derive(Debug, Serialize)]
+struct Report {
+    in_use: u64,
+    waiting: u64,
+    spare: u64,
+    floor: u64,
+    reported_ms: u64,
 }
 
 pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
@@ -264,8 +276,13 @@ async fn list(args: &List, output: Output) -> Result<(), Failure> {
     output.show(&leases, |leases| {
         let mut rows = table(&[
             ">LEASE", "POOL", "REGION", "HOLDER", "STATE", ">SLOTS", ">TARGET", ">WANTED",
-            ">EPOCH", ">SEQ", ">LEFT MS",
+            ">IN USE", ">QUEUED", ">EPOCH", ">SEQ", ">LEFT MS",
         ]);
+        let reported = |report: &Option<Report>, figure: fn(&Report) -> u64| {
+            report
+                .as_ref()
+                .map_or("-".into(), |report| thousands(figure(report)))
+        };
         for l in &leases.leases {
             rows.add_row([
                 l.lease_id.to_string(),
@@ -276,6 +293,8 @@ async fn list(args: &List, output: Output) -> Result<(), Failure> {
                 thousands(l.slots),
                 thousands(l.target),
                 thousands(l.wanted),
+                reported(&l.report, |report| report.in_use),
+                reported(&l.report, |report| report.waiting),
                 l.epoch.to_string(),
                 l.seq.to_string(),
                 thousands(l.expires_ms.saturating_sub(leases.cluster_time_ms)),
@@ -340,6 +359,13 @@ impl From<v1::Lease> for Lease {
             target: lease.target,
             expires_ms: lease.expires_ms,
             state,
+            report: lease.report.map(|report| Report {
+                in_use: report.in_use,
+                waiting: report.waiting,
+                spare: report.spare,
+                floor: report.floor,
+                reported_ms: report.reported_ms,
+            }),
         }
     }
 }
