@@ -130,3 +130,161 @@ pub(crate) fn status(entry: &EntryView<'_>, now_s: i64) -> v1::CalendarStatus {
         zone: zone_name(entry).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quota::{Action, Batch, CalendarEntry, Change, Configure, SetPool, SetRegion};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000; // Friday 15 January 2027, 08:00 in UTC
+
+    fn entry(name: &str, region: Option<&str>, when: When, action: Action) -> CalendarEntry {
+        CalendarEntry {
+            name: name.into(),
+            region: region.map(Into::into),
+            when,
+            action,
+        }
+    }
+
+    fn at(unix_s: i64) -> When {
+        When::At { unix_s }
+    }
+
+    fn weekly(hour: u16, zone: Option<&str>) -> When {
+        When::Weekly {
+            days: 127,
+            minute: hour * 60,
+            zone: zone.map(Into::into),
+        }
+    }
+
+    fn state(entries: Vec<CalendarEntry>, since_s: i64) -> State {
+        let pool = || "ent".to_owned();
+        let changes = vec![
+            Change::SetPool(SetPool {
+                name: pool(),
+                capacity: 100,
+                ttl_ms: None,
+                drift_ppm: None,
+            }),
+            Change::SetRegion(SetRegion {
+                pool: pool(),
+                name: "la-reunion".into(),
+                nominal: 0,
+                ceiling: None,
+                weight: 1,
+            }),
+            Change::SetZone {
+                pool: pool(),
+                region: "la-reunion".into(),
+                zone: "Indian/Reunion".into(),
+            },
+            Change::SetCalendar {
+                pool: pool(),
+                entries,
+                since_s,
+            },
+        ];
+        let mut state = State::default();
+        propose(
+            &mut state,
+            Command::Configure(Configure {
+                request_id: "r".into(),
+                expected_revision: None,
+                changes,
+            }),
+        );
+        state
+    }
+
+    fn propose(state: &mut State, command: Command) {
+        let batch = Batch {
+            time_ms: 1_000,
+            commands: vec![command],
+        };
+        let outcome = state.apply(&batch).pop();
+        assert!(matches!(outcome, Some(Ok(_))), "{outcome:?}");
+    }
+
+    #[test]
+    fn what_was_missed_comes_in_its_order_and_once() {
+        let pause = Action::Pause {
+            reason: "repairs".into(),
+        };
+        let entries = vec![
+            entry("a", None, at(NOW - 10), Action::Resume),
+            entry("b", None, at(NOW - 20), pause),
+            entry("c", None, at(NOW + 30), Action::SetCapacity(50)),
+            entry("d", None, at(NOW - 100), Action::SetCapacity(60)),
+        ];
+        let mut state = state(entries, NOW - 50);
+        let (due, next) = look_up(&state, NOW);
+        let names: Vec<_> = due.iter().map(|due| due.entry.as_str()).collect();
+        // The last was over before the calendar was set.
+        assert_eq!((names, next), (vec!["b", "a"], Some(NOW + 30)));
+        for due in due {
+            propose(&mut state, Command::Due(due));
+        }
+        assert_eq!(look_up(&state, NOW), (Vec::new(), Some(NOW + 30)));
+        assert_eq!(
+            look_up(&state, NOW - 15).0,
+            Vec::new(),
+            "a clock that goes back"
+        );
+        let capacity = |state: &State| state.pool("ent").map(|pool| pool.capacity);
+        assert_eq!(capacity(&state), Some(100));
+        for due in look_up(&state, NOW + 31).0 {
+            propose(&mut state, Command::Due(due));
+        }
+        assert_eq!(capacity(&state), Some(50));
+        assert_eq!(look_up(&state, NOW + 31), (Vec::new(), None));
+    }
+
+    #[test]
+    fn an_entry_goes_by_its_own_zone_its_regions_or_that_of_paris() {
+        let entries = vec![
+            entry(
+                "own",
+                Some("la-reunion"),
+                weekly(9, Some("UTC")),
+                Action::Open,
+            ),
+            entry("region", Some("la-reunion"), weekly(9, None), Action::Open),
+            entry("pool", None, weekly(9, None), Action::Open),
+            entry("gone", Some("gone"), weekly(9, None), Action::Open),
+        ];
+        let state = state(entries, 0);
+        // At 08:00 in UTC it is 09:00 in Paris and 12:00 in La Réunion.
+        let statuses: Vec<_> = state
+            .calendar("ent")
+            .iter()
+            .map(|entry| status(entry, NOW))
+            .map(|status| (status.zone, status.next_unix_s.map(|at| at - NOW)))
+            .collect();
+        let day = 86_400;
+        assert_eq!(
+            statuses,
+            [
+                ("UTC".to_owned(), Some(3_600)),
+                ("Indian/Reunion".to_owned(), Some(day - 3 * 3_600)),
+                ("Europe/Paris".to_owned(), Some(day)),
+                ("Europe/Paris".to_owned(), Some(day)),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_look_holds_until_something_may_have_changed() {
+        let look = Look {
+            revision: 4,
+            now_s: 100,
+            next: Some(110),
+        };
+        assert!(look.holds(4, 100) && look.holds(4, 109));
+        assert!(!look.holds(4, 110), "an entry is due");
+        assert!(!look.holds(5, 105), "the budget has changed");
+        assert!(!look.holds(4, 99), "the clock went back");
+    }
+}

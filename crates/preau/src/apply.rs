@@ -22,11 +22,31 @@ The file:
   capacity = 4_000_000      # slots
   ttl_ms = 10_000           # optional, default 10,000
   drift_ppm = 10_000        # optional, default 10,000
+  overtake_s = 600          # optional: who has waited so long goes before all later ones, default 600
+  reclaim = \"drain\"         # optional: or \"shorten\", default \"drain\"
+  [pool.session]            # optional: limit_s, idle_s, when_waiting_s (default: none), notice_s, least_s
+  limit_s = 7_200
+  [[pool.class]]            # optional, default: one class \"everyone\"
+  name = \"teachers\"
+  weight = 1                # optional, default 1
+  first = true              # optional, default false
+  [[pool.calendar]]         # optional
+  name = \"opening\"
+  days = \"mon-fri\"          # with time; or at = \"2027-04-06 08:45\" for once
+  time = \"08:45\"
+  action = \"open\"           # open, close and pause (with reason), resume, capacity (with capacity)
+  for_each_region = true    # optional: or region = \"...\", default: the pool itself
+  zone = \"Europe/Paris\"     # optional, default: the region's, else Europe/Paris
   [[pool.region]]
   name = \"normandie\"
   nominal = 146_854         # slots guaranteed
   ceiling = 300_000         # optional, default: no ceiling
   weight = 3_346            # optional, default 1
+  zone = \"Europe/Paris\"     # optional, for the calendar
+  floor = 1_468             # optional: slots set aside for front-ends that are cut off, default 0
+  [[pool.region.holder]]    # optional: a floor of one front-end
+  name = \"portal-7\"
+  floor = 100
 
 Examples:
   preau apply -f deploy/france.toml --dry-run

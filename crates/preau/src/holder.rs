@@ -40,7 +40,8 @@ struct List {
 
 /// End the leases of a holder that will not do so itself.
 ///
-/// Its slots count until its leases would have run out, for it may not know yet.
+/// Its slots count until its leases would have run out, for it may not know yet. The floors that it was told come free
+/// at once: see to it first that it has stopped, for one that is cut off goes by its floor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
