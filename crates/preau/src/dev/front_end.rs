@@ -1,18 +1,23 @@
-//! The front-ends of the regions: a real holder each, and the users who come, wait, enter and leave.
+//! The front-ends of the regions: a real one each, and the users who come, wait their turn, enter and leave.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use client::{Holder, Seat, Status};
-use tokio::sync::watch;
+use client::queue::{Accuracy, Event};
+use client::{QueueStatus, Turn};
+use quota::Wait;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::broadcast::Receiver;
 
 use super::morning::{Assumed, Pupils};
 
 /// How long all front-ends together may take to give their leases back.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// A page gives a sign of life once in so many ticks of the load.
+const POLL_TICKS: usize = 500;
 
-/// What is counted of one front-end, or of all.
+/// What is counted of the users of one class at one front-end, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Users who came.
@@ -21,13 +26,16 @@ pub struct Counts {
     pub admitted: u64,
     /// Users for whom there was none when they came, and who then waited.
     pub refused: u64,
-    /// Sessions ended before their time, because no lease covered them any more. Their users wait again.
+    /// Sessions ended before their time: by a limit, or because no lease covered them any more.
     pub cut_short: u64,
-    /// Users who wait now, and the most who ever did.
+    /// Users who went without a seat: nobody was let in or might queue.
+    pub lost: u64,
+    /// Users who wait now.
     pub waiting: u64,
-    pub peak_waiting: u64,
     /// Sessions open now.
     pub in_use: u64,
+    /// What the last who came and had to wait was told.
+    pub told: Option<Wait>,
 }
 
 /// Sessions of all front-ends together, against what the cluster may have out.
@@ -56,83 +64,191 @@ impl Books {
     }
 }
 
-/// An open session. Ordered by when it ends.
+/// Whoever waits or is in: the class, and the token to come back with.
 #[derive(Debug)]
-struct Session {
-    ends_s: f64,
-    _seat: Seat,
+struct User {
+    class: usize,
+    token: String,
+    seated: bool,
 }
 
-impl PartialEq for Session {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Session {}
-impl PartialOrd for Session {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Session {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.ends_s.total_cmp(&other.ends_s)
-    }
-}
+/// When a session ends, in nanoseconds of the morning, and whose it is.
+type End = Reverse<(u64, u64)>;
 
 /// The front-end of one region.
 #[derive(Debug)]
 pub struct FrontEnd {
-    holder: Holder,
-    status: watch::Receiver<Status>,
+    door: client::FrontEnd,
+    events: Receiver<Event>,
     pupils: Pupils,
     assumed: Assumed,
     rng: fastrand::Rng,
+    /// The names of the classes, and the part of the users that is up to each class and those before it.
+    classes: Vec<(String, f64)>,
     /// Those who are still to come this morning, the next one last; and which morning it is.
     coming_s: Vec<f64>,
     mornings: u64,
-    /// When each of those who wait came.
-    waiting: VecDeque<f64>,
-    sessions: BinaryHeap<Reverse<Session>>,
-    counts: Counts,
+    /// By id.
+    users: BTreeMap<u64, User>,
+    /// Whose page gives a sign of life next.
+    polls: VecDeque<u64>,
+    ends: BinaryHeap<End>,
+    counts: Vec<Counts>,
 }
 
 impl FrontEnd {
-    pub fn new(holder: Holder, pupils: Pupils, assumed: Assumed, rng: fastrand::Rng) -> Self {
+    pub fn new(
+        door: client::FrontEnd,
+        classes: &[(String, f64)],
+        pupils: Pupils,
+        assumed: Assumed,
+        rng: fastrand::Rng,
+    ) -> Self {
         Self {
-            status: holder.watch(),
-            holder,
+            events: door.events(),
+            door,
             pupils,
             assumed,
             rng,
+            counts: vec![Counts::default(); classes.len()],
+            classes: classes.to_vec(),
             coming_s: Vec::new(),
             mornings: 0,
-            waiting: VecDeque::new(),
-            sessions: BinaryHeap::new(),
-            counts: Counts::default(),
+            users: BTreeMap::new(),
+            polls: VecDeque::new(),
+            ends: BinaryHeap::new(),
         }
     }
 
-    /// Lets the time go on to `now_s`, in seconds since the first morning began: sessions end, users come,
-    /// and those enter for whom there is a seat, in the order in which they came.
+    /// Lets the time go on to `now_s`, in seconds since the first morning began: sessions end, users come
+    /// and are seated or told to wait, and whoever's turn it is takes the seat.
     pub fn step(&mut self, now_s: f64, books: &mut Books) {
-        while self.sessions.peek().is_some_and(|s| s.0.ends_s <= now_s) {
-            self.sessions.pop();
-            books.in_use -= 1;
+        while let Some(&Reverse((end, id))) = self.ends.peek()
+            && end <= nanos(now_s)
+        {
+            self.ends.pop();
+            self.leave(id, books);
         }
-        self.cut_short(now_s, books);
-        while let Some(arrived_s) = self.next_arrival(now_s) {
-            self.counts.arrived += 1;
-            self.waiting.push_back(arrived_s);
-            if self.waiting.len() > 1 || !self.admit_next(now_s, books) {
-                self.counts.refused += 1;
+        self.follow(now_s, books);
+        while self.next_arrival(now_s).is_some() {
+            self.arrive(now_s, books);
+        }
+        for _ in 0..self.polls.len().div_ceil(POLL_TICKS) {
+            if let Some(id) = self.polls.pop_front() {
+                self.poll(id, now_s, books);
             }
         }
-        while self.admit_next(now_s, books) {}
-        self.holder.set_waiting(self.waiting.len() as u64);
-        self.counts.waiting = self.waiting.len() as u64;
-        self.counts.peak_waiting = self.counts.peak_waiting.max(self.counts.waiting);
-        self.counts.in_use = self.sessions.len() as u64;
+    }
+
+    /// Takes in what has happened to users without their asking.
+    fn follow(&mut self, now_s: f64, books: &mut Books) {
+        loop {
+            match self.events.try_recv() {
+                Ok(Event::Called(user)) => self.poll(user.id, now_s, books),
+                Ok(Event::Ended(user, _)) => {
+                    if let Some(gone) = self.users.remove(&user.id)
+                        && gone.seated
+                    {
+                        self.counts[gone.class].cut_short += 1;
+                        self.counts[gone.class].in_use -= 1;
+                        books.in_use -= 1;
+                    }
+                }
+                Ok(_) => {}
+                // What was missed comes to light when the pages give their next signs of life.
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn arrive(&mut self, now_s: f64, books: &mut Books) {
+        let drawn = self.rng.f64();
+        let class = self.classes.partition_point(|&(_, up_to)| up_to <= drawn);
+        let class = class.min(self.classes.len() - 1);
+        self.counts[class].arrived += 1;
+        let turn = match self.door.arrive(&self.classes[class].0) {
+            Ok(turn) => turn,
+            Err(_) => {
+                self.counts[class].lost += 1;
+                return;
+            }
+        };
+        let token = match &turn {
+            Turn::Seated { seat, .. } => seat,
+            Turn::Waiting { ticket, place } => {
+                self.counts[class].refused += 1;
+                self.counts[class].told = place.wait;
+                ticket
+            }
+            // Only for those who come from elsewhere.
+            Turn::Checking => return,
+        };
+        let Ok(id) = self.door.id(token) else {
+            return;
+        };
+        let user = User {
+            class,
+            token: token.clone(),
+            seated: false,
+        };
+        self.users.insert(id, user);
+        self.polls.push_back(id);
+        match turn {
+            Turn::Seated { .. } => self.sit(id, now_s, books),
+            _ => self.counts[class].waiting += 1,
+        }
+    }
+
+    /// A user's page asks how things stand.
+    fn poll(&mut self, id: u64, now_s: f64, books: &mut Books) {
+        let Some(user) = self.users.get_mut(&id) else {
+            return;
+        };
+        let (class, seated) = (user.class, user.seated);
+        match self.door.poll(&user.token) {
+            Ok(Turn::Seated { seat, .. }) => {
+                user.token = seat;
+                self.polls.push_back(id);
+                if !seated {
+                    self.counts[class].waiting -= 1;
+                    self.sit(id, now_s, books);
+                }
+            }
+            Ok(Turn::Waiting { .. } | Turn::Checking) => self.polls.push_back(id),
+            Err(_) => {
+                // The session is over, which an event says as well; or the place is lost.
+                if !seated {
+                    self.users.remove(&id);
+                    self.counts[class].waiting -= 1;
+                    self.counts[class].lost += 1;
+                }
+            }
+        }
+    }
+
+    /// A user is in, for as long as chance has it.
+    fn sit(&mut self, id: u64, now_s: f64, books: &mut Books) {
+        let Some(user) = self.users.get_mut(&id) else {
+            return;
+        };
+        user.seated = true;
+        self.counts[user.class].admitted += 1;
+        self.counts[user.class].in_use += 1;
+        books.admit();
+        let end = now_s + self.assumed.session_s(&mut self.rng);
+        self.ends.push(Reverse((nanos(end), id)));
+    }
+
+    /// A session ends by itself.
+    fn leave(&mut self, id: u64, books: &mut Books) {
+        let Some(user) = self.users.remove(&id) else {
+            return;
+        };
+        // Where the door says that it is over already, so it is.
+        let _ = self.door.leave(&user.token);
+        self.counts[user.class].in_use -= 1;
+        books.in_use -= 1;
     }
 
     /// The next user who has come by `now_s`.
@@ -148,60 +264,43 @@ impl FrontEnd {
         self.coming_s.pop_if(|time| *time <= now_s)
     }
 
-    /// Lets in whoever has waited longest, if there is anybody and a seat.
-    fn admit_next(&mut self, now_s: f64, books: &mut Books) -> bool {
-        if self.waiting.is_empty() {
-            return false;
-        }
-        let Some(seat) = self.holder.try_seat() else {
-            return false;
-        };
-        self.waiting.pop_front();
-        books.admit();
-        self.counts.admitted += 1;
-        self.sessions.push(Reverse(Session {
-            ends_s: now_s + self.assumed.session_s(&mut self.rng),
-            _seat: seat,
-        }));
-        true
+    /// By class.
+    pub fn counts(&self) -> &[Counts] {
+        &self.counts
     }
 
-    /// Ends the sessions that no lease covers any more. Their users are the next to enter.
-    fn cut_short(&mut self, now_s: f64, books: &mut Books) {
-        // Only news counts: what was said before has been acted upon.
-        if !self.status.has_changed().unwrap_or(false) {
-            return;
-        }
-        let overdue = self.status.borrow_and_update().overdue;
-        for _ in 0..overdue {
-            if self.sessions.pop().is_none() {
-                break;
-            }
-            books.in_use -= 1;
-            self.counts.cut_short += 1;
-            self.waiting.push_front(now_s);
-        }
+    /// How the front-end itself says that it stands.
+    pub fn status(&self) -> QueueStatus {
+        self.door.status()
     }
+}
 
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
+/// Nanoseconds of a time of the morning.
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
 
-    /// Whether the cluster answered the last request.
-    pub fn connected(&self) -> bool {
-        self.holder.status().connected
+/// Adds up how far off the foretold waits were.
+pub fn accuracy(front_ends: &[FrontEnd]) -> Accuracy {
+    let mut all = Accuracy::default();
+    for front_end in front_ends {
+        let one = front_end.status().accuracy;
+        all.told += one.told;
+        all.within_p50 += one.within_p50;
+        all.within_p90 += one.within_p90;
     }
+    all
 }
 
 /// Sends everybody home and gives all leases back.
 pub async fn close(front_ends: Vec<FrontEnd>) {
     let mut closing = tokio::task::JoinSet::new();
     for front_end in front_ends {
-        let FrontEnd {
-            holder, sessions, ..
-        } = front_end;
-        drop(sessions);
-        closing.spawn(holder.close());
+        for user in front_end.users.values() {
+            // Where it is over already, so it is.
+            let _ = front_end.door.leave(&user.token);
+        }
+        closing.spawn(front_end.door.close());
     }
     // Where there is no leader to give them to, the leases run out.
     let _ = tokio::time::timeout(CLOSE_WITHIN, closing.join_all()).await;

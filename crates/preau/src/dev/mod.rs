@@ -9,6 +9,7 @@ mod view;
 use std::time::{Duration, Instant};
 
 use api::v1;
+use client::queue::Accuracy;
 use client::{Holder, Nodes};
 
 use crate::bench::code_name;
@@ -20,11 +21,11 @@ use crate::local::{FIRST_PORT, Home, Ports};
 use crate::output::{Output, print_line};
 use crate::signals::Signals;
 
-use front_end::{Books, FrontEnd};
+use front_end::{Books, Counts, FrontEnd};
 use looks::{Look, Looks};
 use morning::{Assumed, Pupils};
 use screen::Screen;
-use view::{Region, Summary};
+use view::{Class, Region, Summary};
 
 /// The budget that is loaded where no other file is given.
 const FRANCE: &str = include_str!("../../../../deploy/france.toml");
@@ -43,8 +44,9 @@ const PREPARE_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// Three nodes in one process, each with its own disk and real connections to the others; a budget for
 /// France; and one front-end for each region, at which the 12 million pupils of the morning of 6 April 2021
-/// arrive, scaled down and speeded up. The curve of their arrivals and the length of their sessions are
-/// assumed; --output json states how.
+/// arrive, scaled down and speeded up. The curve of their arrivals, their classes and the length of their
+/// sessions are assumed; --output json states how. What the rules say in seconds passes as much faster, and
+/// the calendar stays out of it: the morning's clock is its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +83,10 @@ pub struct Args {
 
 pub async fn run(args: &Args, output: Output) -> Result<(), Failure> {
     let scale = args.scale.unwrap_or(if args.no_load { 1 } else { SCALE });
-    let budget = scaled(args.budget()?, scale);
+    let mut budget = scaled(args.budget()?, scale);
+    if !args.no_load {
+        hasten(&mut budget, args.speed);
+    }
     let ports = match args.port {
         None => Ports::RatherFrom(FIRST_PORT),
         Some(0) => Ports::Free,
@@ -171,20 +176,32 @@ async fn configure(nodes: &Nodes, changes: Vec<v1::Change>) -> Result<(), Failur
 fn scaled(mut budget: Budget, scale: u64) -> Budget {
     for pool in &mut budget.pools {
         pool.capacity /= scale;
-        // The morning has its own clock.
-        pool.calendar.clear();
         for region in &mut pool.regions {
-            let terms = &mut region.terms;
-            terms.nominal /= scale;
-            terms.ceiling = terms.ceiling.map(|ceiling| ceiling.div_ceil(scale));
+            region.terms.nominal /= scale;
+            region.terms.ceiling = region.terms.ceiling.map(|most| most.div_ceil(scale));
             region.floor /= scale;
-            region
-                .holders
-                .values_mut()
-                .for_each(|floor| *floor /= scale);
+            region.holders.values_mut().for_each(|floor| *floor /= scale);
+            region.holders.retain(|_, floor| *floor > 0);
         }
     }
     budget
+}
+
+/// Makes the rules' seconds pass as fast as the morning's, and leaves out what goes by the wall clock.
+fn hasten(budget: &mut Budget, speed: u64) {
+    let speed = u32::try_from(speed).unwrap_or(u32::MAX);
+    for pool in &mut budget.pools {
+        pool.calendar.clear();
+        let limit = |seconds: Option<u32>| seconds.map(|seconds| (seconds / speed).max(1));
+        pool.rules.overtake_s = limit(pool.rules.overtake_s);
+        if let Some(session) = &mut pool.rules.session {
+            session.limit_s = limit(session.limit_s);
+            session.idle_s = limit(session.idle_s);
+            session.when_waiting_s = limit(session.when_waiting_s);
+            session.notice_s /= speed;
+            session.least_s /= speed;
+        }
+    }
 }
 
 /// The load: who comes, and what is known of it so far.
@@ -192,6 +209,8 @@ struct Load {
     assumed: Assumed,
     rng: fastrand::Rng,
     pupils: Vec<Pupils>,
+    /// Each class, and the part of the users that is up to it and those before it.
+    classes: Vec<(String, f64)>,
     summary: Summary,
 }
 
@@ -209,10 +228,16 @@ impl Load {
             region: name.clone(),
             ..Region::default()
         });
+        let classes: Vec<String> = pool.rules.classes.iter().map(|c| c.name.clone()).collect();
+        let rows = classes.iter().map(|name| Class {
+            class: name.clone(),
+            ..Class::default()
+        });
         Ok(Self {
             assumed,
             rng: fastrand::Rng::with_seed(args.seed),
             pupils: morning::pupils(&names, scale, &assumed)?,
+            classes: assumed.classes(&classes),
             summary: Summary {
                 pool: pool.name.clone(),
                 scale,
@@ -221,6 +246,7 @@ impl Load {
                 assumed,
                 capacity: pool.capacity,
                 regions: regions.collect(),
+                classes: rows.collect(),
                 ..Summary::default()
             },
         })
@@ -278,16 +304,18 @@ impl Load {
         let mut front_ends = Vec::with_capacity(self.pupils.len());
         for (region, pupils) in self.summary.regions.iter().zip(&self.pupils) {
             let region = &region.region;
-            let holder = Holder::on(Ok(nodes.clone()))
+            let door = Holder::on(Ok(nodes.clone()))
                 .pool(&self.summary.pool)
                 .region(region)
                 .name(format!("portal-{region}"))
                 .reserve(1)
                 .report_every(REPORT_EVERY)
+                .front_end()
                 .await
                 .map_err(|e| Failure::operation(format!("front-end of {region}: {e}")))?;
             let rng = self.rng.fork();
-            front_ends.push(FrontEnd::new(holder, pupils.clone(), self.assumed, rng));
+            let front_end = FrontEnd::new(door, &self.classes, pupils.clone(), self.assumed, rng);
+            front_ends.push(front_end);
         }
         Ok(front_ends)
     }
@@ -298,7 +326,10 @@ impl Load {
         summary.leader = look.leader;
         summary.leader_changes = look.leader_changes;
         summary.entries = look.entries;
-        summary.unconnected += front_ends.iter().filter(|f| !f.connected()).count() as u64;
+        summary.unconnected += front_ends
+            .iter()
+            .filter(|f| !f.status().lease.connected)
+            .count() as u64;
         let seen = match look.seen {
             Ok(seen) => seen,
             Err(status) => {
@@ -323,14 +354,28 @@ impl Load {
 
     /// Takes in what the front-ends have counted since the last time.
     fn count(&mut self, front_ends: &[FrontEnd], since: Duration) {
+        let seconds = since.as_secs_f64();
         for (region, front_end) in self.summary.regions.iter_mut().zip(front_ends) {
-            region.count(front_end.counts(), since.as_secs_f64());
+            region.count(front_end, seconds);
         }
+        for (at, class) in self.summary.classes.iter_mut().enumerate() {
+            let counts: Vec<Counts> = front_ends.iter().map(|f| f.counts()[at]).collect();
+            class.count(&counts, seconds);
+        }
+        let Accuracy {
+            told,
+            within_p50,
+            within_p90,
+            ..
+        } = front_end::accuracy(front_ends);
+        (self.summary.told, self.summary.within_p50) = (told, within_p50);
+        self.summary.within_p90 = within_p90;
         self.summary.add_up();
     }
 
     fn note_peaks(&mut self, front_ends: &[FrontEnd], books: &Books) {
-        let waiting = front_ends.iter().map(|f| f.counts().waiting).sum();
+        let counts = front_ends.iter().flat_map(|f| f.counts());
+        let waiting = counts.map(|counts| counts.waiting).sum();
         self.summary.peak_waiting = self.summary.peak_waiting.max(waiting);
         self.summary.in_use = books.in_use;
         self.summary.peak_in_use = books.peak_in_use;

@@ -27,6 +27,10 @@ pub struct Assumed {
     /// ... but not before this, and not after that.
     pub session_shortest_s: f64,
     pub session_longest_s: f64,
+    /// The parts of all users that are teachers, and that sit an exam this year, where the pool has classes
+    /// `teachers` and `exams`; the other classes have equal parts of the rest.
+    pub teachers: f64,
+    pub exams: f64,
     /// The part of the morning that is played, in minutes of the day in Paris. The next morning follows at
     /// once.
     pub from_min: i64,
@@ -42,6 +46,8 @@ impl Default for Assumed {
             session_mean_s: 600.0,
             session_shortest_s: 60.0,
             session_longest_s: 1_800.0,
+            teachers: 0.06,
+            exams: 0.15,
             from_min: 8 * 60 + 56,
             to_min: 9 * 60 + 41,
         }
@@ -59,6 +65,24 @@ impl Assumed {
         let into = (seconds.max(0.0) % self.length_s()) as i64;
         let day = self.from_min * 60 + into;
         format!("{:02}:{:02}:{:02}", day / 3_600, day / 60 % 60, day % 60)
+    }
+
+    /// Each of these classes with the part of all users that is up to it and those before it.
+    pub fn classes(&self, names: &[String]) -> Vec<(String, f64)> {
+        let known = |name: &str| match name {
+            "teachers" => Some(self.teachers),
+            "exams" => Some(self.exams),
+            _ => None,
+        };
+        let sum: f64 = names.iter().filter_map(|name| known(name)).sum();
+        let others = names.iter().filter(|name| known(name).is_none()).count();
+        let other = (1.0 - sum) / others.max(1) as f64;
+        let mut up_to = 0.0;
+        let part = names.iter().map(|name| {
+            up_to += known(name).unwrap_or(other);
+            (name.clone(), up_to)
+        });
+        part.collect()
     }
 
     /// How long a session lasts, in seconds.

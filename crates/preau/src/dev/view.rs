@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::v1;
 use serde::Serialize;
 
-use super::front_end::Counts;
+use super::front_end::{Counts, FrontEnd};
 use super::morning::Assumed;
 use crate::output::{table, thousands};
 
@@ -25,6 +25,10 @@ pub struct Region {
     pub admitted: u64,
     pub refused: u64,
     pub cut_short: u64,
+    /// Users who went without a seat.
+    pub lost: u64,
+    /// Whether whoever comes is seated at once.
+    pub open: bool,
     pub peak_held: u64,
     pub peak_borrowed: u64,
     pub peak_lent: u64,
@@ -47,15 +51,72 @@ impl Region {
     }
 
     /// Takes in what its front-end has counted, `seconds` after the last time.
-    pub fn count(&mut self, counts: Counts, seconds: f64) {
-        let new = counts.admitted.saturating_sub(self.admitted);
+    pub fn count(&mut self, front_end: &FrontEnd, seconds: f64) {
+        let counts = front_end.counts();
+        let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+        let admitted = sum(|c| c.admitted);
+        let new = admitted.saturating_sub(self.admitted);
         self.admitted_a_second = new as f64 / seconds.max(f64::EPSILON);
-        self.waiting = counts.waiting;
-        self.arrived = counts.arrived;
-        self.admitted = counts.admitted;
-        self.refused = counts.refused;
-        self.cut_short = counts.cut_short;
-        self.peak_waiting = counts.peak_waiting;
+        self.waiting = sum(|c| c.waiting);
+        self.arrived = sum(|c| c.arrived);
+        self.admitted = admitted;
+        self.refused = sum(|c| c.refused);
+        self.cut_short = sum(|c| c.cut_short);
+        self.lost = sum(|c| c.lost);
+        self.peak_waiting = self.peak_waiting.max(self.waiting);
+        self.open = front_end.status().open;
+    }
+}
+
+/// A class of users, at all front-ends together.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Class {
+    pub class: String,
+    pub arrived: u64,
+    pub admitted: u64,
+    /// Users who found no seat at once.
+    pub refused: u64,
+    pub waiting: u64,
+    pub peak_waiting: u64,
+    pub in_use: u64,
+    /// What those are told who come now and have to wait: half are in within the first, nine of ten within
+    /// the second, in seconds here. The longest of all regions; absent where nobody knows.
+    pub wait_p50_s: Option<u32>,
+    pub wait_p90_s: Option<u32>,
+    #[serde(skip)]
+    pub admitted_a_second: f64,
+}
+
+impl Class {
+    /// Takes in what the front-ends have counted, `seconds` after the last time.
+    pub fn count(&mut self, counts: &[Counts], seconds: f64) {
+        let sum = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+        let admitted = sum(|c| c.admitted);
+        let new = admitted.saturating_sub(self.admitted);
+        self.admitted_a_second = new as f64 / seconds.max(f64::EPSILON);
+        self.arrived = sum(|c| c.arrived);
+        self.admitted = admitted;
+        self.refused = sum(|c| c.refused);
+        self.waiting = sum(|c| c.waiting);
+        self.peak_waiting = self.peak_waiting.max(self.waiting);
+        self.in_use = sum(|c| c.in_use);
+        // What was told to the last who came says nothing once nobody waits any more.
+        let told = counts.iter().filter(|c| c.waiting > 0);
+        let told: Vec<_> = told.filter_map(|c| c.told).collect();
+        self.wait_p50_s = told.iter().map(|wait| wait.p50_s).max();
+        self.wait_p90_s = told.iter().map(|wait| wait.p90_s).max();
+    }
+
+    /// The wait that is told, in minutes of the morning.
+    fn wait(&self, speed: u64) -> String {
+        let minutes = |seconds: u32| (u64::from(seconds) * speed).div_ceil(60);
+        match (self.waiting, self.wait_p50_s, self.wait_p90_s) {
+            (0, ..) => String::new(),
+            (_, Some(p50), Some(p90)) => {
+                format!("{} to {} min", thousands(minutes(p50)), thousands(minutes(p90)))
+            }
+            _ => "not known".into(),
+        }
     }
 }
 
@@ -85,6 +146,7 @@ pub struct Summary {
     pub admitted: u64,
     pub refused: u64,
     pub cut_short: u64,
+    pub lost: u64,
     pub waiting: u64,
     pub peak_waiting: u64,
     pub borrowed: u64,
@@ -99,6 +161,12 @@ pub struct Summary {
     pub errors: BTreeMap<&'static str, u64>,
     /// Looks at a front-end that found it without an answer from the cluster.
     pub unconnected: u64,
+    /// Users who were told how long they would wait and have been seated since; those of them who were in
+    /// within the first figure, and within the second.
+    pub told: u64,
+    pub within_p50: u64,
+    pub within_p90: u64,
+    pub classes: Vec<Class>,
     pub regions: Vec<Region>,
     #[serde(skip)]
     pub admitted_a_second: f64,
@@ -112,6 +180,7 @@ impl Summary {
         self.admitted = sum(|r| r.admitted);
         self.refused = sum(|r| r.refused);
         self.cut_short = sum(|r| r.cut_short);
+        self.lost = sum(|r| r.lost);
         self.waiting = sum(|r| r.waiting);
         self.borrowed = sum(|r| r.borrowed);
         self.lent = sum(|r| r.lent);
@@ -126,6 +195,9 @@ impl Summary {
         let seconds = self.seconds.max(f64::EPSILON);
         for region in &mut self.regions {
             region.admitted_a_second = region.admitted as f64 / seconds;
+        }
+        for class in &mut self.classes {
+            class.admitted_a_second = class.admitted as f64 / seconds;
         }
         self.admitted_a_second = self.admitted as f64 / seconds;
     }
@@ -161,7 +233,9 @@ impl Summary {
             ">lent",
             ">waiting",
             ">admitted/s",
+            "state",
         ]);
+        let state = |open: bool| if open { "open" } else { "ordered" }.to_owned();
         let rate = |rate: f64| thousands(rate.round() as u64);
         for region in &self.regions {
             table.add_row([
@@ -173,6 +247,7 @@ impl Summary {
                 thousands(region.lent),
                 thousands(region.waiting),
                 rate(region.admitted_a_second),
+                state(region.open),
             ]);
         }
         table.add_row([
@@ -184,9 +259,11 @@ impl Summary {
             thousands(self.lent),
             thousands(self.waiting),
             rate(self.admitted_a_second),
+            String::new(),
         ]);
         format!(
             "{} in Paris, {}x as fast; 1 user for {}; {} of {} sessions open; node {} leads\n\
+             {}\n\n\
              {}\n\
              PREAU_NODES={}",
             self.clock(),
@@ -196,7 +273,39 @@ impl Summary {
             thousands(self.capacity),
             self.leader,
             table.trim_fmt(),
+            self.classes_table(),
             self.nodes.join(","),
         )
+    }
+
+    /// The classes, and how far off the foretold waits were.
+    fn classes_table(&self) -> String {
+        let mut table = table(&[
+            "class",
+            ">in",
+            ">waiting",
+            ">admitted/s",
+            ">wait for whoever comes now",
+        ]);
+        for class in &self.classes {
+            table.add_row([
+                class.class.clone(),
+                thousands(class.in_use),
+                thousands(class.waiting),
+                thousands(class.admitted_a_second.round() as u64),
+                class.wait(self.speed),
+            ]);
+        }
+        let part = |of: u64| of * 100 / self.told.max(1);
+        let told = match self.told {
+            0 => "no foretold wait is over yet".to_owned(),
+            told => format!(
+                "of {} foretold waits {} % were within the first figure and {} % within the second",
+                thousands(told),
+                part(self.within_p50),
+                part(self.within_p90),
+            ),
+        };
+        format!("{}\n{told}", table.trim_fmt())
     }
 }
