@@ -28,9 +28,10 @@ fn the_morning_is_played_within_the_budget() {
     assert!(figure("peak_waiting") > 0, "{summary}");
     assert_eq!(
         figure("arrived"),
-        figure("admitted") + figure("waiting") - figure("cut_short"),
+        figure("admitted") + figure("waiting") + figure("lost"),
         "everybody who came is in, has left, or waits: {summary}"
     );
+    assert_eq!((figure("lost"), figure("cut_short")), (0, 0), "{summary}");
     assert!(figure("entries") > 0);
     assert!((1..=3).contains(&figure("leader")));
 
@@ -43,6 +44,16 @@ fn the_morning_is_played_within_the_budget() {
     }
     let admitted: u64 = regions.iter().map(|r| number(r, "admitted")).sum();
     assert_eq!(admitted, figure("admitted"));
+
+    let classes = summary["classes"].as_array().unwrap();
+    let names: Vec<&str> = classes.iter().filter_map(|c| c["class"].as_str()).collect();
+    assert_eq!(names, ["teachers", "exams", "everyone"]);
+    let in_part = |class: &Value| number(class, "admitted") * 100 / number(class, "arrived").max(1);
+    let parts: Vec<u64> = classes.iter().map(in_part).collect();
+    assert!(
+        parts[0] >= parts[1] && parts[1] > parts[2],
+        "teachers first, exams before everyone: {parts:?} {summary}"
+    );
 }
 
 #[test]

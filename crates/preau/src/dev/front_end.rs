@@ -7,8 +7,8 @@ use std::time::Duration;
 use client::queue::{Accuracy, Event};
 use client::{QueueStatus, Turn};
 use quota::Wait;
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
 
 use super::morning::{Assumed, Pupils};
 

@@ -180,7 +180,10 @@ fn scaled(mut budget: Budget, scale: u64) -> Budget {
             region.terms.nominal /= scale;
             region.terms.ceiling = region.terms.ceiling.map(|most| most.div_ceil(scale));
             region.floor /= scale;
-            region.holders.values_mut().for_each(|floor| *floor /= scale);
+            region
+                .holders
+                .values_mut()
+                .for_each(|floor| *floor /= scale);
             region.holders.retain(|_, floor| *floor > 0);
         }
     }

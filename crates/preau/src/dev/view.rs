@@ -113,7 +113,11 @@ impl Class {
         match (self.waiting, self.wait_p50_s, self.wait_p90_s) {
             (0, ..) => String::new(),
             (_, Some(p50), Some(p90)) => {
-                format!("{} to {} min", thousands(minutes(p50)), thousands(minutes(p90)))
+                format!(
+                    "{} to {} min",
+                    thousands(minutes(p50)),
+                    thousands(minutes(p90))
+                )
             }
             _ => "not known".into(),
         }
