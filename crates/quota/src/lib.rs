@@ -5,6 +5,7 @@
 //! same state, byte for byte, and answers the same. What a command did once it does for ever: a change
 //! of behaviour is a new command.
 
+mod batch;
 mod calendar;
 mod check;
 mod claims;
@@ -35,10 +36,11 @@ mod view;
 mod wait;
 mod waiting;
 
+pub use batch::{Batch, DecodeError, EncodeError};
 pub use calendar::{Action, CalendarEntry, Scheduled, When};
 pub use command::{
-    Batch, Bucket, Change, Command, Configure, DecodeError, Due, EncodeError, RemoveHolder, Renew,
-    Report, Return, SetPool, SetRegion, Take, TokenClaim,
+    Bucket, Change, Command, Configure, Due, RemoveHolder, Renew, Report, Return, SetPool,
+    SetRegion, Take, TokenClaim,
 };
 pub use outcome::{
     Admission, Claimed, Configured, Draining, DueDone, Flow, Grant, HolderRemoved, LeaseId,

@@ -260,3 +260,7 @@ fn add(admitted: &mut Vec<Admission>, bucket: &Bucket, users: u32) {
         }),
     }
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

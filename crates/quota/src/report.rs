@@ -149,7 +149,7 @@ impl State {
         let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
         let region = pool.regions[lease_region].as_ref()?;
         let over = excess(region, parts);
-        let part = part_of(over, report.in_use, region.in_use);
+        let part = part_of(over, slots, region.reporting_held);
         let target = match mode {
             Mode::Draining => 0,
             _ => slots - part.min(slots),
@@ -285,12 +285,12 @@ pub(crate) fn excess(region: &Region, part: u64) -> u64 {
     }
 }
 
-/// The part of an excess that falls to a holder by its slots in use, rounded up.
-fn part_of(over: u64, in_use: u64, all_in_use: u64) -> u64 {
-    if all_in_use == 0 {
+/// The part of an excess that falls to a holder by its slots, rounded up.
+fn part_of(over: u64, slots: u64, held: u64) -> u64 {
+    if held == 0 {
         return 0;
     }
-    let part = (u128::from(over) * u128::from(in_use)).div_ceil(u128::from(all_in_use));
+    let part = (u128::from(over) * u128::from(slots)).div_ceil(u128::from(held));
     u64::try_from(part).unwrap_or(u64::MAX)
 }
 

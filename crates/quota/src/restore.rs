@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::batch::DecodeError;
 use crate::calendar::{CalendarEntry, check_entries};
 use crate::check;
-use crate::command::DecodeError;
 use crate::lease::{Lease, MAX_LEASE_NUMBER, Phase};
 use crate::limits::{
     DRIFT_PPM, MAX_CLOSING_PER_HOLDER, MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,

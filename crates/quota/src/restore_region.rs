@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::batch::DecodeError;
 use crate::check;
-use crate::command::DecodeError;
 use crate::floors::Floors;
 use crate::lease::{Phase, Reporting};
 use crate::limits::{

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::command::{Batch, Command};
+use crate::batch::Batch;
+use crate::command::Command;
 use crate::lease::{Lease, Leases, Phase};
 use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::{Outcome, Refusal};

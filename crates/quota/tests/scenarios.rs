@@ -274,7 +274,7 @@ fn all_stories_are_true() {
     let files = std::fs::read_dir(dir).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 8, "stories are missing");
+    assert!(paths.len() >= 16, "stories are missing");
     let mut untrue = Vec::new();
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -1,6 +1,7 @@
 //! Short ways to make commands.
 #![allow(dead_code, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod fronts;
 pub mod model;
 pub mod reference;
 pub mod refused;

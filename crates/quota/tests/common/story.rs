@@ -127,7 +127,7 @@ pub fn reported(state: &State, name: &str, said: &Reported) -> String {
     let mode = match said.mode {
         Mode::Open if said.open => "open".to_owned(),
         Mode::Open => "ordered".to_owned(),
-        mode => format!("{mode:?} ({})", said.reason).to_lowercase(),
+        mode => format!("{} ({})", format!("{mode:?}").to_lowercase(), said.reason),
     };
     write!(told, ", {mode}").unwrap();
     for a in &said.admit {
