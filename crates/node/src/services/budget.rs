@@ -8,7 +8,7 @@ use quota::{Change, Command, Configure, LeaseId, Refusal, State, When};
 use tonic::{Request, Response, Status};
 
 use super::page::{Place, size};
-use super::{Context, regions};
+use super::{ANSWER_BYTES, Context, regions};
 use crate::{calendar, due};
 
 /// Most pools on a page.
@@ -16,7 +16,8 @@ const MAX_POOLS_PAGE: u32 = 1_024;
 /// Most leases on a page.
 const MAX_LEASES_PAGE: u32 = 1_000;
 /// A page of pools ends once it has come to this many bytes. With its last pool it stays under the 4 MiB
-/// that gRPC clients read where nothing else is said.
+/// that gRPC clients read where nothing else is said, unless that pool has thousands of regions in which many
+/// classes wait or many floors are set.
 const POOLS_PAGE_BYTES: usize = 1 << 20;
 
 /// The service.
@@ -57,7 +58,11 @@ impl BudgetService for Budget {
                     context.barrier().await?;
                     read(&context, pools, &message)
                 },
-                |channel, request| async { Client::new(channel).list_pools(request).await },
+                |channel, request| async {
+                    let client = Client::new(channel);
+                    let mut client = client.max_decoding_message_size(ANSWER_BYTES);
+                    client.list_pools(request).await
+                },
             )
             .await
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Context, hold, regions};
+use super::{ANSWER_BYTES, Context, hold, regions};
 use crate::gate::Call;
 
 /// The service.
@@ -67,7 +67,11 @@ impl LeaseService for Leases {
                     context.barrier().await?;
                     inspect(&context, &message)
                 },
-                |channel, request| async { Client::new(channel).inspect(request).await },
+                |channel, request| async {
+                    let client = Client::new(channel);
+                    let mut client = client.max_decoding_message_size(ANSWER_BYTES);
+                    client.inspect(request).await
+                },
             )
             .await
     }

@@ -27,6 +27,9 @@ use crate::forward::{self, Forward};
 use crate::gate::{Call, Gate};
 use crate::propose::ProposeError;
 
+/// Most bytes of the leader's answer that a node passes on: of one pool with all of its regions.
+const ANSWER_BYTES: usize = 64 << 20;
+
 /// What all services stand on.
 #[derive(Clone)]
 pub(crate) struct Context(Arc<Shared>);
