@@ -25,6 +25,8 @@ pub enum Kind {
     Retry = 4,
     /// The policy's own.
     Tick = 5,
+    /// It shows that a user who gave up has gone.
+    Silent = 6,
 }
 
 /// Something that happens.
@@ -97,7 +99,8 @@ impl Calendar {
                 2 => Kind::GiveUp,
                 3 => Kind::Arrive,
                 4 => Kind::Retry,
-                _ => Kind::Tick,
+                5 => Kind::Tick,
+                _ => Kind::Silent,
             },
             of: packed as u32,
         })

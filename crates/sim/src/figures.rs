@@ -9,6 +9,7 @@ use crate::clock::TimeOfDay;
 use crate::meter::{Meter, Sample};
 use crate::play::{Estimates, Own, Play, Policy};
 use crate::portals::{NoLimit, Static};
+use crate::preau::Preau;
 use crate::scenario::Scenario;
 use crate::users::{self, Users};
 
@@ -23,17 +24,20 @@ pub enum Way {
     StaticFifo,
     /// The capacity shared, and a waiting room by lot.
     Random,
+    /// The state machine and the front-ends' queues as they are.
+    Preau,
     /// One queue that knows everything at once.
     Ideal,
 }
 
 impl Way {
     /// All, in the order in which they are told.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NoLimit,
         Self::Static,
         Self::StaticFifo,
         Self::Random,
+        Self::Preau,
         Self::Ideal,
     ];
 
@@ -44,16 +48,18 @@ impl Way {
             Self::Static => "static",
             Self::StaticFifo => "static-fifo",
             Self::Random => "random",
+            Self::Preau => "preau",
             Self::Ideal => "ideal",
         }
     }
 
-    fn policy(self, seed: u64) -> Box<dyn Policy> {
+    fn policy(self, scenario: &Scenario, seed: u64) -> Box<dyn Policy> {
         match self {
             Self::NoLimit => Box::new(NoLimit::new(seed)),
             Self::Static => Box::new(Static::new(seed)),
             Self::StaticFifo => Box::new(Central::new(Sharing::Fixed, Order::Fifo, seed)),
             Self::Random => Box::new(Central::new(Sharing::Shared, Order::Lot, seed)),
+            Self::Preau => Box::new(Preau::new(scenario, seed)),
             Self::Ideal => Box::new(Central::new(Sharing::Shared, Order::Fifo, seed)),
         }
     }
@@ -101,7 +107,7 @@ impl Morning {
     /// Plays it. `progress` is told each second of the replay that is over, and how many there are.
     pub fn play(&self, way: Way, progress: &mut dyn FnMut(u64, u64)) -> Figures {
         let mut play = Play::new(&self.scenario, self.seed, &self.users);
-        let own = play.run(way.policy(self.seed).as_mut(), progress);
+        let own = play.run(way.policy(&self.scenario, self.seed).as_mut(), progress);
         Figures::of(way, &self.scenario, &play, own)
     }
 }
@@ -226,7 +232,7 @@ impl Figures {
                 meter.usable_while_waiting as f64,
                 1.0,
             ),
-            max_over_budget: meter.max_over_budget,
+            max_over_budget: meter.max_over_budget.max(own.max_over_budget),
             seated_by: seated_by(scenario, meter),
             strangers_seated: meter.strangers_seated,
             messages: own.messages,

@@ -10,6 +10,7 @@ mod figures;
 mod meter;
 mod play;
 mod portals;
+mod preau;
 mod random;
 mod report;
 mod scenario;

@@ -229,6 +229,13 @@ impl Meter {
         }
     }
 
+    /// A session is interrupted, and its user waits to go on with it.
+    pub fn interrupts(&mut self, region: usize, class: u8, since: Ms) {
+        self.used[region] -= 1;
+        self.all_used -= 1;
+        self.waits(region, class, since);
+    }
+
     /// A second is over, in which the pool could carry `capacity`.
     pub fn second(&mut self, now: Ms, capacity: u64) {
         // After a cut, what was out drains, and may not grow again.

@@ -31,6 +31,8 @@ pub trait Policy {
     fn ended(&mut self, play: &mut Play<'_>, user: u32);
     /// A user has given up who waited; and says so, or falls silent.
     fn gave_up(&mut self, _play: &mut Play<'_>, _user: u32, _says_so: bool) {}
+    /// A user shows to have gone, as [`Play::falls_silent`] has it.
+    fn silent(&mut self, _play: &mut Play<'_>, _user: u32) {}
     /// What the policy has put on the calendar by [`Play::tick`].
     fn tick(&mut self, _play: &mut Play<'_>, _of: u32) {}
     /// A fault begins or ends. The pool's capacity has been changed already.
@@ -48,6 +50,8 @@ pub struct Own {
     pub messages: u64,
     /// See [`Own::messages`].
     pub bytes: u64,
+    /// The most slots in use beyond the budget, by the policy's own count.
+    pub max_over_budget: u64,
     /// How far off the estimated waits were.
     pub estimates: Option<Estimates>,
 }
@@ -193,6 +197,7 @@ impl<'a> Play<'a> {
                 }
             }
             Kind::Tick => policy.tick(self, event.of),
+            Kind::Silent => policy.silent(self, user),
             Kind::Fault => {
                 let (fault, begins) = self.faults[place].clone();
                 if let Fault::Capacity { capacity, .. } = fault {
@@ -308,6 +313,30 @@ impl<'a> Play<'a> {
         self.meter
             .unseats(self.region(user), self.class(user), true);
         self.calendar.put(self.now + back_after, Kind::Arrive, user);
+    }
+
+    /// A user has given up without a word, which shows after `ms`.
+    pub fn falls_silent(&mut self, user: u32, ms: Ms) {
+        self.calendar.put(self.now + ms, Kind::Silent, user);
+    }
+
+    /// A user's session is interrupted, and they wait to go on with it: for so long.
+    pub fn interrupt(&mut self, user: u32) -> Ms {
+        let place = user as usize;
+        self.stage[place] = Stage::Waiting;
+        let left = self.due[place].saturating_sub(self.now);
+        self.due[place] = Ms::MAX;
+        let (region, class) = (self.region(user), self.class(user));
+        self.meter.interrupts(region, class, self.since[place]);
+        left
+    }
+
+    /// A user goes on with an interrupted session.
+    pub fn resume(&mut self, user: u32, left: Ms) {
+        let due = self.now.saturating_add(left);
+        self.seat_open(user);
+        self.due[user as usize] = due;
+        self.calendar.put(due, Kind::End, user);
     }
 
     /// Has the policy ticked at a time.

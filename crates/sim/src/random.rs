@@ -14,6 +14,10 @@ pub enum Draw {
     Patience,
     /// When a user tries again.
     Retry,
+    /// Which front-end a user comes to, and when a front-end reports.
+    FrontEnd,
+    /// Delays and losses of messages.
+    Network,
     /// Who is next, by lot.
     Lot,
 }
