@@ -139,6 +139,8 @@ pub struct Figures {
     /// Of a million seatings, those at which someone of the same region and class waited who had come in an
     /// earlier second.
     pub inversions_per_million: f64,
+    /// Those of them that lasted: whoever was passed over still waited at the end of the next second.
+    pub lasting_inversions_per_million: f64,
     /// Jain's index over the regions' mean waits of all their users, seated or not: 1 where all are equal.
     pub jain_regions: f64,
     /// Jain's index over the parts of the regions' users who were seated.
@@ -222,6 +224,11 @@ impl Figures {
                 .collect(),
             inversions_per_million: ratio(
                 meter.inversions as f64 * 1e6,
+                meter.seatings as f64,
+                0.0,
+            ),
+            lasting_inversions_per_million: ratio(
+                meter.lasting_inversions as f64 * 1e6,
                 meter.seatings as f64,
                 0.0,
             ),

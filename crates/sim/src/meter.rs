@@ -38,6 +38,8 @@ pub struct Meter {
     pub seatings: u64,
     /// See [`Meter::seatings`].
     pub inversions: u64,
+    /// Inversions that lasted: whoever was passed over still waited at the end of the next second.
+    pub lasting_inversions: u64,
     /// Inversions by region.
     pub region_inversions: Vec<u64>,
     /// Seconds in which someone waits: the sum of seats in use, and of what could have been.
@@ -80,6 +82,8 @@ struct Line {
     by_second: Vec<u32>,
     /// Nobody waits who came before this second.
     oldest: usize,
+    /// Those seated in the second that is played, and in the one before, by the second in which they came.
+    seated: [Vec<(u32, u32)>; 2],
 }
 
 impl Line {
@@ -93,6 +97,29 @@ impl Line {
 
     fn remove(&mut self, second: usize) {
         self.by_second[second] -= 1;
+    }
+
+    /// One who came in that second is seated.
+    fn seat(&mut self, second: usize) {
+        let now = &mut self.seated[0];
+        match now.last_mut().filter(|last| last.0 == second as u32) {
+            Some((_, count)) => *count += 1,
+            None => now.push((second as u32, 1)),
+        }
+    }
+
+    /// A second is over: of those seated in the one before it, how many had somebody before them who waits
+    /// even now.
+    fn second(&mut self) -> u64 {
+        let before = std::mem::take(&mut self.seated[1]);
+        let mut passed = 0;
+        for &(second, count) in &before {
+            if self.any_before(second as usize) {
+                passed += u64::from(count);
+            }
+        }
+        self.seated.swap(0, 1);
+        passed
     }
 
     /// Whether someone waits who came before that second.
@@ -126,6 +153,7 @@ impl Meter {
             waits: vec![Vec::new(); classes],
             seatings: 0,
             inversions: 0,
+            lasting_inversions: 0,
             region_inversions: zeros(),
             used_while_waiting: 0,
             usable_while_waiting: 0,
@@ -194,7 +222,9 @@ impl Meter {
             return;
         }
         self.seatings += 1;
-        if self.line(region, class).any_before(since as usize / 1_000) {
+        let second = since as usize / 1_000;
+        self.line(region, class).seat(second);
+        if self.line(region, class).any_before(second) {
             self.inversions += 1;
             self.region_inversions[region] += 1;
         }
@@ -238,6 +268,7 @@ impl Meter {
 
     /// A second is over, in which the pool could carry `capacity`.
     pub fn second(&mut self, now: Ms, capacity: u64) {
+        self.lasting_inversions += self.lines.iter_mut().map(Line::second).sum::<u64>();
         // After a cut, what was out drains, and may not grow again.
         self.allowed = capacity.max(self.allowed.min(self.all_used));
         if self.all_waiting > 0 {

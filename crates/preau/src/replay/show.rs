@@ -42,6 +42,9 @@ pub fn table_of(runs: &[Figures]) -> String {
     row("inversions per million", &|run| {
         format!("{:.0}", run.inversions_per_million)
     });
+    row("lasting ones per million", &|run| {
+        format!("{:.0}", run.lasting_inversions_per_million)
+    });
     row("Jain, waits of regions", &|run| {
         format!("{:.3}", run.jain_regions)
     });
