@@ -187,6 +187,13 @@ impl Meter {
         self.line(region, class).add(since as usize / 1_000);
     }
 
+    /// A user who waits since `since` is taken to have come in another second.
+    pub fn moves(&mut self, region: usize, class: u8, since: Ms, second: u32) {
+        let line = self.line(region, class);
+        line.remove(since as usize / 1_000);
+        line.add(second as usize);
+    }
+
     fn waits_no_more(&mut self, region: usize, class: u8, since: Ms) {
         self.waiting[region] -= 1;
         self.all_waiting -= 1;

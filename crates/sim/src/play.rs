@@ -258,6 +258,17 @@ impl<'a> Play<'a> {
         self.meter.waits(region, class, self.now);
     }
 
+    /// A user's ticket says that they came in another second, as the clock of who wrote it had it. That is
+    /// what their order is measured by.
+    pub fn ticket_says(&mut self, user: u32, second: u32) {
+        let (place, region, class) = (user as usize, self.region(user), self.class(user));
+        if self.stage[place] != Stage::Waiting || self.since[place] / 1_000 == second {
+            return;
+        }
+        self.meter.moves(region, class, self.since[place], second);
+        self.since[place] = self.since[place].clamp(second * 1_000, second * 1_000 + 999);
+    }
+
     /// A user who came and was not seated at once stays, until they lose patience.
     pub fn stays(&mut self, user: u32) {
         let due = self.patience_ends(user);

@@ -9,56 +9,53 @@ const MAX_EXACT: usize = 96;
 /// Buckets of a class from there on: 1, 2, 4 seconds wide and so on, and the last one for all the rest.
 const COARSE: usize = 8;
 
-/// The buckets in order of class and second, and the second before which each is one second alone: not
-/// later than the one after `now`, for in those yet to come others may still arrive.
+/// The buckets in order of class and second, and the second from which on others may still arrive. Each
+/// class has its oldest seconds one by one, since classes are not served alike: where those of one have
+/// waited for minutes, the next of another may have come just now.
+///
+/// A bucket of several seconds counts as its first one, and an admission from it ends with that second. So
+/// nobody passes anybody; what is admitted in vain is given back with the next report.
 pub fn buckets(lines: &[Line<0>], now: u32) -> (Vec<Bucket>, u32) {
-    let mut exact: Vec<Vec<Bucket>> = vec![Vec::new(); lines.len()];
+    let until = now + 1;
+    let seconds = |line: &Line<0>| {
+        let known = line.seconds().take_while(|&(second, _)| second <= now);
+        known.take(MAX_EXACT).count()
+    };
+    let exact = level(&lines.iter().map(seconds).collect::<Vec<_>>());
+    let used: usize = exact.iter().sum();
     let mut left: Vec<u64> = lines.iter().map(Line::len).collect();
-    let mut heads: Vec<_> = lines.iter().map(|line| line.seconds().peekable()).collect();
-    let (mut used, mut until) = (0, now + 1);
-    loop {
-        let next = heads
-            .iter_mut()
-            .filter_map(|head| head.peek().map(|&(second, _)| second))
-            .min();
-        let Some(second) = next.filter(|&second| second <= now) else {
-            break;
-        };
-        let mut classes = 0;
-        for head in &mut heads {
-            classes += usize::from(head.peek().is_some_and(|&(s, _)| s == second));
-        }
-        if used + classes > MAX_EXACT {
-            until = second;
-            break;
-        }
-        for (class, head) in heads.iter_mut().enumerate() {
-            if let Some((second, users)) = head.next_if(|&(s, _)| s == second) {
-                exact[class].push(Bucket {
-                    class: class as u8,
-                    second,
-                    users,
-                });
-                left[class] -= u64::from(users);
-                used += 1;
-            }
-        }
+    for ((line, &exact), left) in lines.iter().zip(&exact).zip(&mut left) {
+        let reported = line
+            .seconds()
+            .take(exact)
+            .map(|(_, users)| u64::from(users));
+        *left -= reported.sum::<u64>();
     }
     let classes = left.iter().filter(|&&users| users > 0).count().max(1);
     let each = ((MAX_BUCKETS - used) / classes).min(COARSE);
-    for (class, line) in lines.iter().enumerate() {
-        if left[class] > 0 {
-            coarse(
-                line,
-                class as u8,
-                until,
-                left[class],
-                each,
-                &mut exact[class],
-            );
+    let mut out = Vec::with_capacity(MAX_BUCKETS);
+    for (class, (line, exact)) in (0..).zip(lines.iter().zip(exact)) {
+        let mut seconds = line.seconds();
+        out.extend(seconds.by_ref().take(exact).map(|(second, users)| Bucket {
+            class,
+            second,
+            users,
+        }));
+        if let Some((from, _)) = seconds.next() {
+            let left = left[usize::from(class)];
+            coarse(line, class, from, left, each, &mut out);
         }
     }
-    (exact.concat(), until)
+    (out, until)
+}
+
+/// So many of each class's seconds, [`MAX_EXACT`] in all: each has what it wants, up to a level that is the
+/// same for all.
+fn level(wanted: &[usize]) -> Vec<usize> {
+    let all = |level: usize| wanted.iter().map(|&n| n.min(level)).sum::<usize>();
+    let level = (0..=MAX_EXACT).rev().find(|&level| all(level) <= MAX_EXACT);
+    let level = level.unwrap_or(0);
+    wanted.iter().map(|&n| n.min(level)).collect()
 }
 
 /// At most `most` buckets for the `left` users from second `from` on.

@@ -191,7 +191,7 @@ pub struct Report {
     pub spare: u64,
     /// Who waits, by class and second.
     pub waiting: Vec<Bucket>,
-    /// Before this second, a bucket is one second.
+    /// From this second on others may still arrive here.
     pub exact_until_s: u32,
     /// Slots that users have left since the last report that was answered.
     pub left: u64,

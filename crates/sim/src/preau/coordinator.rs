@@ -53,6 +53,11 @@ impl Coordinator {
         (Self::cluster_ms(at) / 1_000) as u32
     }
 
+    /// The second of the replay that a second of cluster time is.
+    pub fn second_of(cluster_s: u32) -> u32 {
+        cluster_s.saturating_sub((EPOCH_MS / 1_000) as u32)
+    }
+
     /// Applies one command.
     pub fn apply(&mut self, now: Ms, command: Command) -> Option<Outcome> {
         let batch = Batch {

@@ -139,6 +139,9 @@ impl Preau {
         let chosen = self.choose(play, user);
         let front_end = &mut self.front_ends[chosen];
         let class = play.class(user);
+        if let Some(second) = front_end.queue.second(at(play.now)) {
+            play.ticket_says(user, Coordinator::second_of(second));
+        }
         match front_end.queue.arrive(at(play.now), class) {
             Arrival::Seated(place) => {
                 front_end.know(place.index, user);
