@@ -55,7 +55,7 @@ def reflection(channel):
     services = set(database.get_services())
     assert {"preau.v1.LeaseService", "preau.v1.BudgetService", "grpc.health.v1.Health"} <= services
     service = DescriptorPool(database).FindServiceByName("preau.v1.LeaseService")
-    assert {"Lease", "Renew", "Return", "Hold", "Inspect"} == set(service.methods_by_name)
+    assert {"Lease", "Renew", "Report", "Return", "Hold", "Inspect"} == set(service.methods_by_name)
     assert service.methods_by_name["Renew"].input_type.fields_by_name["kept"].number == 3
 
 
@@ -128,6 +128,60 @@ def leases(pb, stubs):
     expect(grpc.StatusCode.FAILED_PRECONDITION, str(portal.lease_id), first.Renew, late)
 
 
+def reports(pb, stubs):
+    """Pupils who wait at two front-ends, and are seated in the order in which they came."""
+    epoch = int(time.time() * 1000)
+    first, second, third = (stubs[i % len(stubs)] for i in range(3))
+
+    def take(stub, holder):
+        request = pb.LeaseRequest(
+            pool="ent", region="normandie", holder=holder, epoch=epoch, seq=1
+        )
+        return stub.Lease(request, timeout=WITHIN).grant.lease_id
+
+    def report(stub, lease_id, seq, seated, waiting=(), left=0, revision=0):
+        buckets = [pb.Bucket(second=second, users=users) for second, users in waiting]
+        request = pb.ReportRequest(
+            lease_id=lease_id,
+            seq=seq,
+            kept=seated,
+            in_use=seated,
+            waiting=[pb.Waiting(**{"class": "everyone", "buckets": buckets})],
+            exact_until_s=2**32 - 1,
+            left=left,
+            rules_revision=revision,
+        )
+        return stub.Report(request, timeout=WITHIN)
+
+    early, late = take(first, "early"), take(second, "late")
+    full = report(third, early, 2, 0, [(1, 120)])
+    assert full.open and full.grant.slots == 120, full
+    assert sum(admission.users for admission in full.admissions) == 120, full
+    assert [known.name for known in full.rules.classes] == ["everyone"], full
+
+    # All is full: three come here in the second 5, and two there in the second 4.
+    report(first, early, 3, 120, [(5, 3)])
+    told = report(second, late, 2, 0, [(4, 2)], revision=full.rules_revision)
+    assert not told.open and not told.admissions and not told.HasField("rules"), told
+    assert told.others_wait, told
+    assert told.mode == pb.MODE_OPEN, told
+
+    # Three sessions end here. Two of the slots go there, to those who came before.
+    told = report(third, early, 4, 117, [(5, 3)], left=3)
+    assert [(a.users, a.until_s) for a in told.admissions] == [(1, 5)], told
+    told = report(third, late, 3, 0, [(4, 2)])
+    assert [(a.users, a.until_s) for a in told.admissions] == [(2, 4)], told
+    again = report(first, late, 3, 0, [(4, 2)])
+    assert again.admissions == told.admissions and again.grant == told.grant, again
+
+    bad = pb.ReportRequest(lease_id=late, seq=4, waiting=[pb.Waiting(**{"class": "pupils"})])
+    expect(grpc.StatusCode.INVALID_ARGUMENT, "pupils", second.Report, bad)
+    renew = pb.RenewRequest(lease_id=late, seq=5)
+    expect(grpc.StatusCode.FAILED_PRECONDITION, "reports", second.Renew, renew)
+    for lease_id in [early, late]:
+        first.Return(pb.ReturnRequest(lease_id=lease_id, seq=6), timeout=WITHIN)
+
+
 def main(protos, stubs, *addresses):
     pb, pb_grpc = generate(pathlib.Path(protos), pathlib.Path(stubs))
     channels = [grpc.insecure_channel(address) for address in addresses]
@@ -135,8 +189,10 @@ def main(protos, stubs, *addresses):
         grpc.channel_ready_future(channel).result(timeout=WITHIN)
         health(channel)
         reflection(channel)
-    leases(pb, [pb_grpc.LeaseServiceStub(channel) for channel in channels])
-    print("health, reflection, and a lease's life: as promised")
+    stubs = [pb_grpc.LeaseServiceStub(channel) for channel in channels]
+    leases(pb, stubs)
+    reports(pb, stubs)
+    print("health, reflection, a lease's life, and a queue: as promised")
 
 
 if __name__ == "__main__":
