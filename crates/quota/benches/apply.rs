@@ -5,14 +5,16 @@
 use std::time::{Duration, Instant};
 
 use quota::{
-    Batch, Change, Command, Configure, LeaseId, Renew, Reply, Return, SetPool, SetRegion, State,
-    Take,
+    Batch, Bucket, Change, Class, Command, Configure, LeaseId, Renew, Reply, Report, Return, Rules,
+    SetPool, SetRegion, State, Take,
 };
 
 /// Pools, and regions of each.
 type Shape = (usize, usize);
 const COUNTRY: Shape = (100, 10);
 const ONE_REGION: Shape = (1, 1);
+/// A country's regions in one pool.
+const MORNING: Shape = (1, 18);
 /// Commands of one batch, as a node groups them.
 const GROUP: usize = 64;
 const RUNS: usize = 9;
@@ -217,6 +219,121 @@ fn commands(what: &str, shape: Shape) {
     }
 }
 
+/// Front-ends that report once a second, each with so many buckets of people who wait.
+struct Morning {
+    state: State,
+    leases: Vec<(LeaseId, u64)>,
+    buckets: u32,
+    second: u32,
+}
+
+impl Morning {
+    fn new((pools, regions): Shape, holders: usize, buckets: u32) -> Self {
+        let mut state = State::default();
+        let mut changes = Vec::new();
+        for pool in 0..pools {
+            let name = format!("pool-{pool}");
+            changes.push(set_pool(&name, 60 * holders as u64 / pools as u64));
+            changes.extend((0..regions).map(|r| set_region(&name, &format!("region-{r}"))));
+            let class = |name: &str, weight, first| Class {
+                name: name.into(),
+                weight,
+                first,
+            };
+            let rules = Rules {
+                classes: vec![
+                    class("teachers", 1, true),
+                    class("exams", 3, false),
+                    class("everyone", 1, false),
+                ],
+                ..Rules::default()
+            };
+            changes.push(Change::SetRules { pool: name, rules });
+        }
+        configure(&mut state, "start", changes);
+        let second = 1_000;
+        let time_ms = u64::from(second) * 1_000;
+        let leases = (0..holders).map(|i| {
+            let take = take((pools, regions), i, 1, 0);
+            match apply(&mut state, time_ms, vec![take]).remove(0) {
+                Ok(Reply::Grant(grant)) => (grant.lease, 0),
+                other => unreachable!("{other:?}"),
+            }
+        });
+        let leases = leases.collect();
+        Self {
+            state,
+            leases,
+            buckets,
+            second,
+        }
+    }
+
+    /// Nanoseconds for each report of all holders in turn, in one second.
+    fn second(&mut self) -> f64 {
+        let mut took = Duration::ZERO;
+        self.second += 1;
+        let buckets = self.buckets;
+        for (group, holders) in self.leases.chunks_mut(GROUP).enumerate() {
+            let newest = self.second;
+            let commands = holders.iter().map(|&(lease, slots)| {
+                // A twentieth of the sessions has ended; the oldest bucket has gone, and a new one come.
+                let in_use = slots - slots / 20;
+                let bucket = |i| Bucket {
+                    class: u8::from(i >= buckets / 8) + u8::from(i >= buckets / 4),
+                    second: newest - buckets + i,
+                    users: 3,
+                };
+                Command::Report(Report {
+                    lease,
+                    seq: u64::from(newest),
+                    kept: in_use,
+                    in_use,
+                    spare: 2,
+                    waiting: (0..buckets).map(bucket).collect(),
+                    exact_until_s: newest,
+                    left: slots / 20,
+                    floor: 0,
+                    claims: Vec::new(),
+                    released: Vec::new(),
+                    refused: Vec::new(),
+                })
+            });
+            let commands = commands.collect();
+            let share = group * GROUP * 1_000 / 100_000;
+            let time_ms = u64::from(newest) * 1_000 + share as u64;
+            let batch = Batch { time_ms, commands };
+            let start = Instant::now();
+            let outcomes = self.state.apply(&batch);
+            took += start.elapsed();
+            for ((_, slots), outcome) in holders.iter_mut().zip(outcomes) {
+                match outcome {
+                    Ok(Reply::Reported(reported)) => *slots = reported.grant.slots,
+                    other => unreachable!("{other:?}"),
+                }
+            }
+        }
+        took.as_nanos() as f64 / self.leases.len() as f64
+    }
+}
+
+fn reports(what: &str, shape: Shape, most: usize) {
+    println!("\nnanoseconds a report, in batches of {GROUP}: {what}\n");
+    println!("   holders   nobody waits   8 buckets   64 buckets   128 buckets");
+    for holders in [1_000, 10_000, 100_000] {
+        if holders > most {
+            continue;
+        }
+        let run = |buckets| {
+            let mut morning = Morning::new(shape, holders, buckets);
+            morning.second();
+            median((0..RUNS).map(|_| morning.second()).collect())
+        };
+        let [none, few, many, most] = [0, 8, 64, 128].map(run);
+        println!("{holders:>10}   {none:>12.0}   {few:>9.0}   {many:>10.0}   {most:>11.0}");
+    }
+}
+
 fn rounds() {
     println!("\nmicroseconds a sharing round, and what it adds to a busy second at most\n");
     println!("   regions   round   share of a second");
@@ -281,6 +398,9 @@ fn snapshots() {
 fn main() {
     commands("100 pools, 1,000 regions", COUNTRY);
     commands("all in one region", ONE_REGION);
+    reports("100 pools, 1,000 regions", COUNTRY, 100_000);
+    reports("one pool, 18 regions", MORNING, 100_000);
+    reports("all in one region", ONE_REGION, 10_000);
     rounds();
     snapshots();
 }

@@ -38,6 +38,8 @@ proptest! {
             for front in 0..FRONTS {
                 fronts.report(front, 0, false, 0, false);
             }
+            let wanted = fronts.plain.wanted;
+            fronts.plain(100, wanted);
         }
         let pool = fronts.state.pool("ent").unwrap();
         let waiting: u64 = fronts.state.queues("ent").iter().map(|queue| queue.waiting).sum();
@@ -47,7 +49,7 @@ proptest! {
         let queued: u32 = fronts.fronts.iter().flat_map(|front| front.queue.values()).sum();
         prop_assert_eq!(waiting, u64::from(queued));
         let in_use: u64 = fronts.fronts.iter().map(|front| front.in_use).sum();
-        prop_assert_eq!(pool.held, in_use);
+        prop_assert_eq!(pool.held, in_use + fronts.plain.slots);
     }
 
     #[test]

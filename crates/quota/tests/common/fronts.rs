@@ -59,6 +59,11 @@ pub enum Event {
         region: Option<usize>,
         mode: Mode,
     },
+    /// A holder that makes no reports takes or renews.
+    Plain {
+        kept_percent: u64,
+        wanted: u64,
+    },
     Floor {
         region: usize,
         front: Option<usize>,
@@ -86,6 +91,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => front.clone().prop_map(|front| Event::Remove { front }),
         1 => (0u64..60).prop_map(Event::Capacity),
         1 => (prop::option::of(0..REGIONS.len()), mode).prop_map(|(region, mode)| Event::Mode { region, mode }),
+        2 => (0u64..=100, 0u64..30).prop_map(|(kept_percent, wanted)| Event::Plain { kept_percent, wanted }),
         1 => (0..REGIONS.len(), prop::option::of(front), 0u64..5)
             .prop_map(|(region, front, slots)| Event::Floor { region, front, slots }),
     ]
@@ -121,6 +127,17 @@ pub struct Fronts {
     pub cut: Cut,
     /// Earlier lives, which may use so many slots until then.
     pub earlier: Vec<(u64, u64)>,
+    pub plain: Plain,
+}
+
+/// The holder of the first region that makes no reports.
+#[derive(Debug, Default)]
+pub struct Plain {
+    pub lease: Option<LeaseId>,
+    pub seq: u64,
+    pub slots: u64,
+    pub wanted: u64,
+    pub until_ms: u64,
 }
 
 pub fn rules() -> Rules {
@@ -158,6 +175,7 @@ impl Fronts {
             requests: 0,
             cut: Cut::new(),
             earlier: Vec::new(),
+            plain: Plain::default(),
         };
         let mut changes = vec![set_pool("ent", 40)];
         changes.extend(REGIONS.map(|name| set_region(name, 5, None, 1)));
@@ -189,6 +207,11 @@ impl Fronts {
             .filter(|(_, until_ms)| *until_ms > self.now_ms);
         let mut all: u64 = earlier.map(|(slots, _)| slots).sum();
         all += self.cut.values().sum::<u64>();
+        all += if self.plain.until_ms > self.now_ms {
+            self.plain.slots
+        } else {
+            0
+        };
         for front in &self.fronts {
             let live = front.lease.is_some() && front.until_ms > self.now_ms;
             all += front.floor.max(if live { front.slots } else { 0 });
@@ -296,6 +319,10 @@ impl Fronts {
                 };
                 self.configure(vec![set]).unwrap();
             }
+            Event::Plain {
+                kept_percent,
+                wanted,
+            } => self.plain(kept_percent, wanted),
             Event::Floor {
                 region,
                 front,
@@ -311,6 +338,28 @@ impl Fronts {
             }
         }
         self.check();
+    }
+
+    pub fn plain(&mut self, kept_percent: u64, wanted: u64) {
+        self.plain.seq += 1;
+        let seq = self.plain.seq;
+        let live = self
+            .plain
+            .lease
+            .filter(|_| self.plain.until_ms > self.now_ms);
+        let kept = self.plain.slots * kept_percent / 100;
+        let command = match live {
+            Some(lease) => renew(lease, seq, kept, wanted),
+            None => take(REGIONS[0], "plain", 1, seq, wanted),
+        };
+        let grant = granted(self.apply(command));
+        self.plain = Plain {
+            lease: Some(grant.lease),
+            seq,
+            slots: grant.slots,
+            wanted,
+            until_ms: self.now_ms + grant.ttl_ms,
+        };
     }
 
     /// Takes a lease where there is none that lives.
@@ -502,6 +551,10 @@ impl Fronts {
             .find(|r| r.name == region_of(at))
             .unwrap();
         let pool = self.state.pool("ent").unwrap();
+        // Beside a holder that makes no reports the region's figures do not tell what is left for the others.
+        if region.name == REGIONS[0] && self.plain.until_ms > self.now_ms {
+            return;
+        }
         let room = pool.capacity.saturating_sub(pool.set_aside + pool.held);
         // What is still to come to the others: what is free, and what its front-ends have idle.
         let mine = (0..FRONTS).filter(|&front| region_of(front) == region_of(at));
