@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use quota::limits::*;
-use quota::{Batch, Claim, State, share};
+use quota::{Batch, Bucket, Claim, Command, Report, State, TokenClaim, share};
 
 #[test]
 fn sums_of_the_most_slots_of_all() {
@@ -77,4 +77,40 @@ fn the_end_of_time() {
     assert!(run(&mut again, end, renew(lease.lease, u64::MAX, 5, 5)).is_err());
     assert_eq!(again.pool("ent").unwrap().held, 0);
     assert_eq!(again.next_event_ms(), Some(end));
+}
+
+#[test]
+fn reports_at_the_end_of_time() {
+    let mut state = State::default();
+    let changes = vec![set_pool("ent", MAX_SLOTS), set_region("corse", 0, None, 1)];
+    run(&mut state, 0, configure("start", changes)).unwrap();
+    for time_ms in [u64::MAX - 1, u64::MAX] {
+        let holder = time_ms.to_string();
+        let lease = granted(run(&mut state, time_ms, take("corse", &holder, 1, 1, 0))).lease;
+        for seq in 2..4 {
+            let bucket = |second| Bucket {
+                class: 0,
+                second,
+                users: u32::MAX,
+            };
+            let report = Report {
+                lease,
+                seq,
+                kept: 0,
+                in_use: 0,
+                spare: MAX_SLOTS,
+                waiting: vec![bucket(0), bucket(u32::MAX)],
+                exact_until_s: u32::MAX,
+                left: MAX_SLOTS,
+                floor: 0,
+                claims: vec![TokenClaim { id: 1, issuer: 1 }],
+                released: vec![1],
+                refused: vec![2],
+            };
+            let _ = run(&mut state, time_ms, Command::Report(report));
+            let again = State::restore(&state.snapshot()).unwrap();
+            assert_eq!(again.snapshot(), state.snapshot());
+            state.queues("ent");
+        }
+    }
 }

@@ -63,6 +63,21 @@ proptest! {
         }
     }
 
+    /// Where the nominals add up to more than there is each region is sure of its proportional part.
+    #[test]
+    fn nominals_over_the_capacity_are_cut_alike((capacity, asked) in asked(100), percent in 0u64..100) {
+        let nominals: u64 = asked.iter().map(|a| a.nominal).sum();
+        let capacity = capacity.min(nominals) * percent / 100;
+        let granted = share(capacity, &claims(&asked));
+        let possible: u64 = asked.iter().map(Asked::limit).sum();
+        prop_assert_eq!(granted.iter().sum::<u64>(), capacity.min(possible));
+        for (asked, granted) in asked.iter().zip(granted) {
+            let sure = if nominals > capacity { asked.nominal * capacity / nominals } else { asked.nominal };
+            prop_assert!(granted <= asked.limit());
+            prop_assert!(granted >= asked.limit().min(sure));
+        }
+    }
+
     /// Whoever goes short has, for its weight, as much above its base as anyone, to the slot.
     #[test]
     fn is_max_min_above_the_nominals((capacity, asked) in asked(100)) {

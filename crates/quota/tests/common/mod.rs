@@ -1,10 +1,13 @@
 //! Short ways to make commands.
 #![allow(dead_code, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod events;
 pub mod fronts;
+pub mod lives;
 pub mod model;
 pub mod reference;
 pub mod refused;
+pub mod seating;
 pub mod story;
 
 use proptest::prelude::ProptestConfig;
