@@ -16,7 +16,14 @@ fn number(json: &Value, field: &str) -> u64 {
 
 #[test]
 fn a_load_is_measured_on_a_cluster_of_its_own() {
-    for way in [&[] as &[&str], &["--stream"], &["--group-commands", "1"]] {
+    let ways: [&[&str]; 5] = [
+        &[],
+        &["--stream"],
+        &["--group-commands", "1"],
+        &["--report", "128"],
+        &["--stream", "--report", "8"],
+    ];
+    for way in ways {
         let args = [
             &[
                 "bench",

@@ -26,6 +26,7 @@ const QUEUE: usize = 1_024;
 pub enum Request {
     Take(v1::LeaseRequest),
     Renew(v1::RenewRequest),
+    Report(v1::ReportRequest),
     Return(v1::ReturnRequest),
 }
 
@@ -138,6 +139,7 @@ async fn call(channel: Channel, request: Request) -> Result<Answer, Status> {
     match request {
         Request::Take(take) => granted(client.lease(take).await?.into_inner().grant),
         Request::Renew(renew) => granted(client.renew(renew).await?.into_inner().grant),
+        Request::Report(report) => granted(client.report(report).await?.into_inner().grant),
         Request::Return(give_back) => {
             let slots = client.r#return(give_back).await?.into_inner().returned;
             Ok(Answer::Returned { slots })
@@ -177,7 +179,8 @@ impl Open {
                 slots: returned.returned,
             }),
             Some(Down::Failure(failure)) => Err(failure.into()),
-            Some(Down::Notice(_) | Down::Reported(_)) | None => {
+            Some(Down::Reported(reported)) => granted(reported.grant).map_err(Into::into),
+            Some(Down::Notice(_)) | None => {
                 Err(Status::data_loss("the answer carries nothing that was asked for").into())
             }
         };
@@ -202,6 +205,7 @@ fn tagged(tag: u64, request: &Request) -> v1::HoldRequest {
     let request = match request.clone() {
         Request::Take(take) => Up::Lease(take),
         Request::Renew(renew) => Up::Renew(renew),
+        Request::Report(report) => Up::Report(report),
         Request::Return(give_back) => Up::Return(give_back),
     };
     v1::HoldRequest {

@@ -20,6 +20,8 @@ pub struct Run {
     /// Slots that a holder wants on average.
     pub slots: u64,
     pub epoch: u64,
+    /// Report users who wait, who arrived in so many seconds, in place of renewing.
+    pub buckets: Option<u32>,
     /// Leave the leases to the cluster at the end.
     pub keep: bool,
     pub stats: Stats,
@@ -84,8 +86,10 @@ impl Holder {
             self.seq += 1;
             let wanted = self.rng.u64(0..=2 * self.run.slots);
             match self.lease {
+                // Whoever reports wants nothing before.
+                None if self.run.buckets.is_some() => self.take(0).await,
                 None => self.take(wanted).await,
-                Some(lease) => self.renew(lease, wanted).await,
+                Some(lease) => self.keep(lease, wanted).await,
             }
         }
         match self.lease {
@@ -109,19 +113,46 @@ impl Holder {
 
     /// Keeps what is wanted and may be kept: a holder whose sessions end whenever it likes. What it does
     /// not keep is given back from the moment that it says so.
-    async fn renew(&mut self, lease: Lease, wanted: u64) {
+    async fn keep(&mut self, lease: Lease, wanted: u64) {
         let kept = lease.slots.min(lease.target).min(wanted);
         self.lease = Some(Lease {
             slots: kept,
             ..lease
         });
-        let request = Request::Renew(v1::RenewRequest {
-            lease_id: lease.id,
-            seq: self.seq,
-            kept,
-            wanted,
-        });
+        let request = match self.run.buckets {
+            None => Request::Renew(v1::RenewRequest {
+                lease_id: lease.id,
+                seq: self.seq,
+                kept,
+                wanted,
+            }),
+            Some(buckets) => Request::Report(v1::ReportRequest {
+                lease_id: lease.id,
+                seq: self.seq,
+                kept,
+                in_use: kept,
+                waiting: self.waiting(wanted - kept, buckets),
+                exact_until_s: u32::MAX,
+                left: lease.slots - kept,
+                ..v1::ReportRequest::default()
+            }),
+        };
         self.ask(Some(Kind::Renew), request).await;
+    }
+
+    /// So many users, who arrived in as many seconds as there may be: one later with every report, as if it
+    /// were made once a second.
+    fn waiting(&self, users: u64, buckets: u32) -> Vec<v1::Waiting> {
+        let buckets = users.min(buckets.into());
+        let first = u32::try_from(self.seq).unwrap_or(u32::MAX / 2);
+        let bucket = |i: u64| v1::Bucket {
+            second: first.saturating_add(u32::try_from(i).unwrap_or(0)),
+            users: users / buckets + u64::from(i < users % buckets),
+        };
+        vec![v1::Waiting {
+            class: "everyone".into(),
+            buckets: (0..buckets).map(bucket).collect(),
+        }]
     }
 
     async fn give_back(&mut self, lease: Lease) -> End {

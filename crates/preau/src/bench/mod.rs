@@ -66,6 +66,7 @@ enum What {
 Examples:
   preau bench lease --holders 64 --seconds 10
   preau bench lease --holders 1024 --seconds 10 --group-commands 1 --output json
+  preau bench lease --holders 1024 --stream --report 64
   preau bench lease --holders 16 --seconds 60 --nodes 127.0.0.1:4501 --record calls.jsonl --keep")]
 struct Lease {
     /// Holders at work at the same time.
@@ -83,6 +84,9 @@ struct Lease {
     /// Make the calls over long streams (Hold) that many holders share.
     #[arg(long)]
     stream: bool,
+    /// Report users who wait and arrived in up to so many seconds, in place of renewing.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=128))]
+    report: Option<u32>,
     /// Connections to the cluster; by default one for every 64 holders, up to 16.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     connections: Option<u8>,
@@ -148,6 +152,7 @@ impl Lease {
             pool: POOL.into(),
             slots: self.slots,
             epoch: epoch_now(),
+            buckets: self.report,
             keep: self.keep,
             stats: Stats::start(Duration::from_secs(self.seconds.into()))?,
             record,
@@ -175,6 +180,7 @@ impl Lease {
             holders: self.holders,
             connections,
             stream: self.stream,
+            report: self.report,
             group_commands: self.group_commands,
             figures,
             leader: leaders.seen().map_or(0, |leader| leader.node_id),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use api::v1;
 use serde::Serialize;
 
 use super::calls::{Answer, Failed, Request};
@@ -149,6 +150,15 @@ fn request_line(request: &Request) -> (u64, RequestLine) {
                 wanted: renew.wanted,
             },
         ),
+        // What it says of those who wait is no part of the record.
+        Request::Report(report) => (
+            report.seq,
+            RequestLine::Renew {
+                lease_id: report.lease_id,
+                kept: report.kept,
+                wanted: report.in_use + report.spare + users(report),
+            },
+        ),
         Request::Return(give_back) => (
             give_back.seq,
             RequestLine::Return {
@@ -156,6 +166,12 @@ fn request_line(request: &Request) -> (u64, RequestLine) {
             },
         ),
     }
+}
+
+/// Those who wait, by a report.
+fn users(report: &v1::ReportRequest) -> u64 {
+    let buckets = report.waiting.iter().flat_map(|class| &class.buckets);
+    buckets.map(|bucket| bucket.users).sum()
 }
 
 fn outcome_line(outcome: &Result<Answer, Failed>) -> OutcomeLine<'_> {

@@ -17,6 +17,8 @@ pub struct Report {
     pub holders: u32,
     pub connections: usize,
     pub stream: bool,
+    /// Seconds in which users arrived, by the reports that were made; null where leases were renewed.
+    pub report: Option<u32>,
     /// As given to the own cluster; null for the node's default.
     pub group_commands: Option<u32>,
     #[serde(flatten)]
