@@ -10,6 +10,7 @@
 )]
 
 mod damage;
+mod front_ends;
 mod harness;
 mod holder;
 mod interop;
