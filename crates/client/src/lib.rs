@@ -35,6 +35,8 @@ pub mod keys;
 mod nodes;
 pub mod queue;
 mod reason;
+#[cfg(test)]
+mod region_tests;
 mod reports;
 mod seats;
 mod sizing;

@@ -320,7 +320,7 @@ impl Queue {
     }
 
     /// Lets nobody in until the next grant.
-    pub(crate) fn shut(&mut self) {
+    pub fn shut(&mut self) {
         (self.slots, self.open, self.alone) = (0, false, false);
         self.ledger.shut();
     }
@@ -328,6 +328,8 @@ impl Queue {
     /// Drops everybody. Who shows a token from before is claimed as if it were another front-end's.
     pub(crate) fn forget(&mut self) {
         self.shut();
+        // What was told to the last life is not told to the next.
+        (self.floor, self.floor_granted) = (0, 0);
         for at in self.users.places().collect::<Vec<_>>() {
             let user = self.user(at);
             self.remove(at);
@@ -413,6 +415,30 @@ impl Queue {
     /// Slots that would do.
     pub(crate) fn wanted(&self) -> u64 {
         self.in_use() + self.waiting() + self.spare()
+    }
+
+    /// Whether everybody stands where they should, and nobody twice.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let count = |state| {
+            self.users
+                .places()
+                .filter(|&at| self.users[at].state == state)
+                .count()
+        };
+        let all: usize = self
+            .waiting
+            .iter()
+            .map(|line| line.check(&self.users))
+            .sum();
+        assert_eq!(all, count(State::Waiting));
+        assert_eq!(self.sessions.check(&self.users), count(State::Seated));
+        let due = self.users.places().filter(|&at| self.users[at].due != NONE);
+        assert_eq!(self.wheel.check(&self.users), due.count());
+        let slots = count(State::Seated) + count(State::Called);
+        assert_eq!(self.in_use(), slots as u64);
+        let shortened = self.users.places().filter(|&at| self.users[at].shortened);
+        assert_eq!(self.shortened, shortened.count() as u64);
     }
 
     fn find(&self, id: u64) -> Option<u32> {
@@ -574,7 +600,9 @@ impl Queue {
         self.users.remove(at);
     }
 
+    /// Looks at a user again at `due`, and not at what was said before.
     fn schedule(&mut self, at: u32, due: u32) {
+        self.unschedule(at);
         if due != NONE {
             self.users[at].due = due;
             self.wheel.push(&mut self.users, at, due);

@@ -66,7 +66,6 @@ impl Queue {
         self.noticed_until = 0;
         let seated: Vec<u32> = self.sessions.within(&self.users, ..).collect();
         for at in seated {
-            self.unschedule(at);
             self.schedule_end(at);
         }
     }
@@ -155,7 +154,6 @@ impl Queue {
             return;
         }
         entry.ends = ends;
-        self.unschedule(at);
         self.schedule_end(at);
         self.events.push(Event::Notice(self.user(at), ends));
     }

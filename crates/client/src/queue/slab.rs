@@ -313,6 +313,24 @@ impl<const L: usize> Line<L> {
         }
     }
 
+    /// How many stand in it, counted one by one from either end.
+    #[cfg(test)]
+    pub fn check(&self, slab: &Slab) -> usize {
+        let most = self.users as usize + 1;
+        let mut there: Vec<u32> = self.within(slab, ..).take(most).collect();
+        let back: Vec<u32> = self.newest(slab).take(most).collect();
+        there.reverse();
+        assert_eq!(there, back);
+        assert_eq!(there.len() + 1, most);
+        let groups: u64 = self
+            .seconds
+            .values()
+            .map(|group| u64::from(group.users))
+            .sum();
+        assert_eq!(groups, self.users);
+        there.len()
+    }
+
     /// Bytes of memory at the most, by what a B-tree may waste: its nodes are at least half full.
     #[cfg(test)]
     pub fn bytes(&self) -> usize {

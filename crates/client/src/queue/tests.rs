@@ -644,3 +644,55 @@ fn a_seat_goes_on_elsewhere_before_who_waits_there_with_its_start() {
         Standing::Seated(Session { start_s: 20, .. })
     ));
 }
+
+#[test]
+fn a_seat_from_elsewhere_that_has_lasted_too_long_is_told_and_ends_once() {
+    let session = SessionRules {
+        when_waiting_s: Some(60),
+        notice_s: 20,
+        ..SessionRules::default()
+    };
+    let waits = |t, slots| Grant {
+        session,
+        others_wait: true,
+        ..grant(t, slots, &[])
+    };
+    let mut queue = queue(quiet(), &waits(500, 0));
+    let seat = Shown {
+        id: 77,
+        issuer: 9,
+        class: 0,
+        second: 10,
+        start_s: Some(20),
+    };
+    queue.show(at(501), seat);
+    queue.report(at(501));
+    let claims = vec![(77, quota::Claimed::Granted)];
+    queue.granted(
+        at(501),
+        LATE,
+        &Grant {
+            claims,
+            ..waits(501, 0)
+        },
+    );
+    queue.report(at(502));
+    let admit = grant(502, 1, &[(0, 1, 502)]).admit;
+    queue.granted(
+        at(502),
+        LATE,
+        &Grant {
+            admit,
+            ..waits(502, 1)
+        },
+    );
+    queue.show(at(503), seat);
+    queue.check();
+    queue.tick(at(523));
+    queue.check();
+    let told = queue
+        .events()
+        .filter(|event| matches!(event, Event::Notice(_, 523)));
+    assert_eq!(told.count(), 1);
+    assert_eq!(queue.in_use(), 0);
+}
