@@ -166,18 +166,10 @@ impl Region {
         if !front.runs {
             return;
         }
-        while let Some((tag, request)) = front.keeper.poll(now, &mut front.queue) {
-            if !self.fronts[at].connected {
-                self.fronts[at]
-                    .keeper
-                    .failed(now, tag, Duration::from_millis(200));
-                break;
-            }
-            self.carry_out(at, tag, request);
-            if self.fronts[at].keeper.is_done() {
-                break;
-            }
-            return self.look_after_events(at);
+        match front.keeper.poll(now, &mut front.queue) {
+            Some((tag, request)) if front.connected => self.carry_out(at, tag, request),
+            Some((tag, _)) => front.keeper.failed(now, tag, Duration::from_millis(200)),
+            None => {}
         }
         self.look_after_events(at);
     }
