@@ -102,7 +102,7 @@ impl State {
         let classes = (0..)
             .zip(&region.waiting.lines)
             .filter_map(|(class, line)| {
-                let flow = flow(pool, region, class, rates);
+                let flow = flow(pool, region, class, rates, self.now_s());
                 Some(ClassView {
                     class,
                     waiting: line.total,

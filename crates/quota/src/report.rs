@@ -5,7 +5,6 @@
 //! has not it is *ordered*: nobody is seated but those who are admitted here, idle slots are given back with
 //! each report, and go to whoever is next in the [order of service](crate::order).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::check::{self, invalid};
@@ -192,6 +191,7 @@ impl State {
             return Vec::new();
         };
         let admit = order::admit_all(&reporting.buckets, now_s);
+        region.waiting.count(now_s, &admit);
         region.waiting.replace(&reporting.buckets, &[]);
         reporting.buckets.clear();
         admit
@@ -232,6 +232,7 @@ impl State {
             order::admit(lines, terms, &served, &reporting.buckets, &mut rest)
         };
         if !admit.is_empty() {
+            region.waiting.count(now_s, &admit);
             region.waiting.replace(&reporting.buckets, &rest);
             reporting.buckets = rest;
         }
@@ -299,9 +300,8 @@ fn lines_of(buckets: &[Bucket], lines: &[Line]) -> Vec<Line> {
     let mut own: Vec<Line> = lines
         .iter()
         .map(|line| Line {
-            seconds: BTreeMap::new(),
-            total: 0,
             pass: line.pass,
+            ..Line::default()
         })
         .collect();
     for bucket in buckets {

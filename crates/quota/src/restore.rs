@@ -132,10 +132,10 @@ impl State {
         pool.rules_revision = from.rules_revision;
         pool.gate = from.gate.into_owned();
         pool.calendar = from.calendar.into_owned();
-        let mut passes = Vec::with_capacity(from.regions.len());
+        let mut served = Vec::with_capacity(from.regions.len());
         for mut region in from.regions {
             let place = region.place;
-            passes.push((place, std::mem::take(&mut region.passes)));
+            served.push((place, std::mem::take(&mut region.served)));
             let region = restore_region(region, &pool, self.now_s())?;
             pool.nominals += region.nominal;
             pool.told += region.floors.told_sum;
@@ -152,12 +152,13 @@ impl State {
         for holder in from.holders {
             self.restore_holder(at, holder)?;
         }
+        let now_s = self.now_s();
         if let Some(pool) = self.pools[at as usize].as_mut() {
             pool.dirty = from.dirty;
-            for (place, passes) in passes {
+            for (place, served) in served {
                 // Behind all who wait: their coming changes whose turn it is.
                 if let Some(region) = pool.regions[place as usize].as_mut() {
-                    that(region.waiting.set_passes(passes), what)?;
+                    that(region.waiting.set_served(served, now_s), what)?;
                 }
             }
         }

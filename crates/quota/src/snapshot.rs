@@ -74,8 +74,8 @@ pub(crate) struct RegionV2<'a> {
     pub zone: Cow<'a, str>,
     #[serde(borrow)]
     pub floors: FloorsV2<'a>,
-    /// By class.
-    pub passes: Vec<u128>,
+    /// By class: its pass, and how many of it were admitted.
+    pub served: Vec<(u128, Departures)>,
     pub departures: Cow<'a, Departures>,
     /// By id.
     pub tokens: Vec<(u64, Token)>,
@@ -187,7 +187,7 @@ impl State {
 }
 
 fn region_v2(place: u32, region: &Region) -> RegionV2<'_> {
-    let tokens = region.claims.tokens();
+    let (tokens, lines) = (region.claims.tokens(), region.waiting.lines.iter());
     RegionV2 {
         place,
         name: Cow::from(&*region.name),
@@ -198,7 +198,9 @@ fn region_v2(place: u32, region: &Region) -> RegionV2<'_> {
         gate: Cow::Borrowed(&region.gate),
         zone: Cow::from(&region.zone),
         floors: floors_v2(&region.floors),
-        passes: region.waiting.lines.iter().map(|line| line.pass).collect(),
+        served: lines
+            .map(|line| (line.pass, line.admitted.clone()))
+            .collect(),
         departures: Cow::Borrowed(&region.departures),
         tokens: tokens.map(|(id, token)| (id, token.clone())).collect(),
     }

@@ -120,7 +120,7 @@ impl<'a> From<RegionV1<'a>> for RegionV2<'a> {
             gate: Cow::Owned(Gate::default()),
             zone: Cow::Borrowed(""),
             floors: FloorsV2::default(),
-            passes: Vec::new(),
+            served: Vec::new(),
             departures: Cow::Owned(crate::wait::Departures::default()),
             tokens: Vec::new(),
         }

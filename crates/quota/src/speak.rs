@@ -9,6 +9,7 @@ use crate::report::{excess, issuer};
 use crate::rules::Class;
 use crate::state::State;
 use crate::wait::Rates;
+use crate::waiting::Line;
 
 impl State {
     /// A lease and its pool, both to be changed.
@@ -124,14 +125,14 @@ impl State {
             opened_s,
             overtake_s: pool.rules.overtake_s,
             rules_revision: pool.rules_revision,
-            flows: flows(pool, region, buckets),
+            flows: flows(pool, region, buckets, self.now_s()),
             asked: region.claims.asked(lease.id),
         }))
     }
 }
 
 /// How fast the classes move that wait at a holder.
-fn flows(pool: &Pool, region: &Region, buckets: &[Bucket]) -> Vec<Flow> {
+fn flows(pool: &Pool, region: &Region, buckets: &[Bucket], now_s: u32) -> Vec<Flow> {
     let mut flows: Vec<Flow> = Vec::new();
     if buckets.is_empty() {
         return flows;
@@ -139,40 +140,39 @@ fn flows(pool: &Pool, region: &Region, buckets: &[Bucket]) -> Vec<Flow> {
     let rates = region.departures.rates();
     for bucket in buckets {
         if flows.last().is_none_or(|last| last.class != bucket.class) {
-            flows.push(flow(pool, region, bucket.class, rates));
+            flows.push(flow(pool, region, bucket.class, rates, now_s));
         }
     }
     flows
 }
 
-/// How fast a class of a region moves: by its weight's part of the slots that come free, or all of them
-/// where it goes first.
-pub(crate) fn flow(pool: &Pool, region: &Region, class: u8, rates: Rates) -> Flow {
+/// How fast a class of a region moves. One that goes first has all slots that come free. Another has its
+/// weight's part of them or, where the others leave it more, the part that it has had lately.
+pub(crate) fn flow(pool: &Pool, region: &Region, class: u8, rates: Rates, now_s: u32) -> Flow {
     let at = usize::from(class);
+    let lines = &region.waiting.lines;
+    let waits = |at: usize| lines.get(at).is_some_and(|line| line.total > 0);
     let classes = pool.rules.classes.iter().enumerate();
-    let waits = |at: usize| {
-        region
-            .waiting
-            .lines
-            .get(at)
-            .is_some_and(|line| line.total > 0)
-    };
     let sharing = classes.filter(|&(other, class)| !class.first && (other == at || waits(other)));
-    let all: u64 = sharing.map(|(_, class)| u64::from(class.weight)).sum();
+    let weights: u64 = sharing.map(|(_, class)| u64::from(class.weight)).sum();
+    let admitted = |line: &Line| line.admitted.sum(now_s);
+    let all = lines.iter().map(admitted).fold(0, u64::saturating_add);
+    let mine = lines.get(at).map_or(0, admitted);
+    let of = |rate: u64, part: u64, whole: u64| {
+        let part = u128::from(rate) * u128::from(part) / u128::from(whole.max(1));
+        u64::try_from(part).unwrap_or(u64::MAX)
+    };
     let part = |rate: u64| match pool.rules.classes.get(at) {
         Some(Class {
             first: false,
             weight,
             ..
-        }) if all > 0 => {
-            let part = u128::from(rate) * u128::from(*weight) / u128::from(all);
-            u64::try_from(part).unwrap_or(u64::MAX)
-        }
+        }) => of(rate, u64::from(*weight), weights).max(of(rate, mine, all)),
         _ => rate,
     };
     Flow {
         class,
-        waiting: region.waiting.lines.get(at).map_or(0, |line| line.total),
+        waiting: lines.get(at).map_or(0, |line| line.total),
         rate: part(rates.usual),
         low_rate: part(rates.low),
     }

@@ -38,6 +38,8 @@ pub fn estimate(ahead: u64, rate: u64, low_rate: u64) -> Option<Wait> {
 const WINDOW_S: u32 = 10;
 /// How many whole windows are looked at: five minutes.
 const WINDOWS: usize = 30;
+/// How many of the last say how fast it goes now: two minutes.
+const LATE: usize = 12;
 
 /// How many sessions of a region ended, in each of the last windows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,16 +80,21 @@ impl Departures {
         self.now = self.now.saturating_add(left);
     }
 
-    /// The median of the windows and their lowest tenth, which is never taken for less than a quarter of the
-    /// median: sessions go on ending.
+    /// The median of the last two minutes' windows, since sessions end faster as the morning goes on, and the
+    /// lowest tenth of all, which is never taken for less than a quarter of the median: sessions go on ending.
     pub fn rates(&self) -> Rates {
-        let mut sorted = self.before.clone();
-        sorted.sort_unstable();
-        let count = sorted.len();
-        let Some((&median, &tenth)) = sorted.get(count / 2).zip(sorted.get(count / 10)) else {
+        let sorted = |windows: &[u64]| {
+            let mut windows = windows.to_vec();
+            windows.sort_unstable();
+            windows
+        };
+        let late = sorted(&self.before[self.before.len().saturating_sub(LATE)..]);
+        let all = sorted(&self.before);
+        let count = late.len();
+        let Some((&median, &tenth)) = late.get(count / 2).zip(all.get(all.len() / 10)) else {
             return Rates::default();
         };
-        let all = sorted.iter().fold(0_u64, |sum, &n| sum.saturating_add(n));
+        let all = late.iter().fold(0_u64, |sum, &n| sum.saturating_add(n));
         // Users a window to thousandths of a user a second.
         let scale = 1_000 / u64::from(WINDOW_S);
         let usual = match median {
@@ -96,6 +103,19 @@ impl Departures {
         };
         let low = tenth.saturating_mul(scale).max(usual / 4);
         Rates { usual, low }
+    }
+
+    /// How many there were in the windows of the five minutes up to a time.
+    pub fn sum(&self, now_s: u32) -> u64 {
+        let window = now_s / WINDOW_S;
+        let passed = window.saturating_sub(self.window) as usize;
+        let whole = self
+            .before
+            .iter()
+            .rev()
+            .take(WINDOWS.saturating_sub(passed));
+        let now = if passed <= WINDOWS { self.now } else { 0 };
+        whole.fold(now, |sum, &n| sum.saturating_add(n))
     }
 
     /// Whether it is one that [`Departures::add`] leads to by the time given.

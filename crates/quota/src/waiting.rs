@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::Bucket;
 use crate::limits::MAX_CLASSES;
+use crate::outcome::Admission;
+use crate::wait::Departures;
 
 /// More than any class can ever be served, so that a pass never overflows.
 const MAX_PASS: u128 = 1 << 100;
@@ -27,6 +29,8 @@ pub(crate) struct Line {
     pub total: u64,
     /// How much the class was served by weight; the least is served next.
     pub pass: u128,
+    /// How many of the class were admitted lately.
+    pub admitted: Departures,
 }
 
 impl Line {
@@ -110,16 +114,26 @@ impl Waiting {
         }
     }
 
+    /// Counts users who were admitted.
+    pub fn count(&mut self, now_s: u32, admitted: &[Admission]) {
+        for admission in admitted {
+            let line = self.line(admission.class);
+            line.admitted.add(now_s, admission.users.into());
+        }
+    }
+
     /// Sets by class how much each was served; says whether it can be.
-    pub fn set_passes(&mut self, passes: Vec<u128>) -> bool {
-        if passes.len() > MAX_CLASSES || passes.iter().any(|&pass| pass > MAX_PASS) {
+    pub fn set_served(&mut self, served: Vec<(u128, Departures)>, now_s: u32) -> bool {
+        let sound =
+            |(pass, admitted): &(u128, Departures)| *pass <= MAX_PASS && admitted.is_sound(now_s);
+        if served.len() > MAX_CLASSES || !served.iter().all(sound) {
             return false;
         }
-        if self.lines.len() < passes.len() {
-            self.lines.resize_with(passes.len(), Line::default);
+        if self.lines.len() < served.len() {
+            self.lines.resize_with(served.len(), Line::default);
         }
-        for (line, pass) in self.lines.iter_mut().zip(passes) {
-            line.pass = pass;
+        for (line, served) in self.lines.iter_mut().zip(served) {
+            (line.pass, line.admitted) = served;
         }
         true
     }
