@@ -25,6 +25,9 @@ pub(crate) struct Terms<'a> {
     pub horizon: u32,
     /// Whoever arrived in this second or before has waited too long.
     pub overdue_s: Option<u32>,
+    /// Whether nobody is admitted while another holder has anyone of the class before them, who comes with
+    /// that holder's next report.
+    pub in_turn: bool,
 }
 
 impl Terms<'_> {
@@ -195,7 +198,7 @@ pub(crate) fn admit(
             rest.extend_from_slice(mine);
             continue;
         };
-        let (mut charged, mut earlier) = (0_u64, 0_u64);
+        let (mut charged, mut earlier, mut own) = (0_u64, 0_u64, 0_u64);
         let mut seconds = line.seconds.iter().peekable();
         for (i, bucket) in mine.iter().enumerate() {
             if earlier >= most {
@@ -206,6 +209,11 @@ pub(crate) fn admit(
             while let Some((_, users)) = seconds.next_if(|(second, _)| **second < bucket.second) {
                 earlier = earlier.saturating_add(*users);
             }
+            if terms.in_turn && earlier > own {
+                rest.extend_from_slice(&mine[i..]);
+                break;
+            }
+            own += u64::from(bucket.users);
             let before = admitted.last().filter(|last| last.class == bucket.class);
             let room = u32::MAX - before.map_or(0, |last| last.users);
             let left = most.saturating_sub(earlier);

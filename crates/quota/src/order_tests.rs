@@ -45,6 +45,7 @@ fn line() -> impl Strategy<Value = Line> {
         total: seconds.values().sum(),
         seconds,
         pass,
+        ..Line::default()
     })
 }
 
@@ -75,8 +76,41 @@ proptest! {
         overdue_s in prop::option::of(0u32..20),
         free in 0u64..120,
     ) {
-        let terms = Terms { rules: &rules, horizon, overdue_s };
+        let terms = Terms { rules: &rules, horizon, overdue_s, in_turn: false };
         prop_assert_eq!(serve(&lines[..lines.len().min(4)], terms, free), slow(&lines[..lines.len().min(4)], terms, free));
+    }
+
+    /// In turn, nobody of a holder is admitted while another holder has anyone of the class before them; and
+    /// somebody is always next, so that all are served in the end.
+    #[test]
+    fn in_turn_nobody_is_passed(
+        all in prop::collection::vec((0u8..3, 0u32..12, 1u32..6, 0usize..3), 0..40),
+        rules in rules(),
+        free in 0u64..100,
+        mine in 0usize..3,
+    ) {
+        let mut holders = vec![BTreeMap::<(u8, u32), u32>::new(); 3];
+        let mut lines = vec![Line::default(); 3];
+        for (class, second, users, holder) in all {
+            *holders[holder].entry((class, second)).or_default() += users;
+            let line = &mut lines[usize::from(class)];
+            *line.seconds.entry(second).or_default() += u64::from(users);
+            line.total += u64::from(users);
+        }
+        let buckets = |holder: usize| -> Vec<Bucket> {
+            let all = holders[holder].iter();
+            all.map(|(&(class, second), &users)| Bucket { class, second, users }).collect()
+        };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: None, in_turn: true };
+        let served = serve(&lines, terms, free);
+        for admission in admit(&mut lines.clone(), terms, &served, &buckets(mine), &mut Vec::new()) {
+            for other in (0..3).filter(|&other| other != mine) {
+                let passed = |&(class, second): &(u8, u32)| class == admission.class && second < admission.until_s;
+                prop_assert!(!holders[other].keys().any(passed), "{admission:?}");
+            }
+        }
+        let some = (0..3).any(|holder| !admit(&mut lines.clone(), terms, &served, &buckets(holder), &mut Vec::new()).is_empty());
+        prop_assert_eq!(some, served.iter().any(|&users| users > 0));
     }
 
     /// The holders of a region together admit who is served, whoever reports first; and the passes come
@@ -95,7 +129,7 @@ proptest! {
             *line.seconds.entry(second).or_default() += u64::from(users);
             line.total += u64::from(users);
         }
-        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2) };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2), in_turn: false };
         let expected = serve(&lines, terms, free);
         let mut free = free;
         let mut sum = [0; MAX_CLASSES];

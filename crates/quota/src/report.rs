@@ -19,6 +19,9 @@ use crate::rules::{Mode, Reclaim};
 use crate::state::State;
 use crate::waiting::Line;
 
+/// Of a region's slots in use, one in so many may be kept for users of other holders who come first.
+const KEPT_PART: u64 = 256;
+
 /// Names a life of a holder as the issuer of tokens: a fingerprint, which two may share by chance.
 pub fn issuer(holder: &str, epoch: u64) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&epoch.to_le_bytes()), holder.as_bytes())
@@ -116,23 +119,28 @@ impl State {
         let parts = pool.parts(region, &self.ranks).reporting;
         let idle = report.kept - report.in_use;
         let open = is_open(pool, region, parts);
-        let free = match mode {
+        let (free, in_turn) = match mode {
             // Nobody else is given what this holder has.
-            Mode::Frozen => before - report.in_use,
+            Mode::Frozen => (before - report.in_use, false),
             // Its idle slots are there for whoever is next.
             Mode::Open => {
                 let held = region.reporting_held - idle;
                 let room = pool.usable().saturating_sub(pool.held - idle);
-                parts.saturating_sub(held).min(room)
+                let due = parts.saturating_sub(held);
+                // What is kept for those of other holders who come first may be a little, so that the order
+                // is kept to the second; where it has become more, theirs are slow to come for it. What the
+                // pool has not for all regions is no region's to keep.
+                let kept = region.in_use / KEPT_PART;
+                (due.min(room), room < due || due <= kept)
             }
-            Mode::Paused | Mode::Draining | Mode::Closed => 0,
+            Mode::Paused | Mode::Draining | Mode::Closed => (0, false),
         };
         let wanted = lease.wanted;
 
         let admit = if open {
             self.admit_all(place, now_s)
         } else if free > 0 && !report.waiting.is_empty() {
-            self.admit_next(place, mode, free, now_s)
+            self.admit_next(place, mode, free, in_turn, now_s)
         } else {
             Vec::new()
         };
@@ -198,7 +206,14 @@ impl State {
     }
 
     /// Admits those of a holder who are next in the region, where there are so many free slots.
-    fn admit_next(&mut self, place: u32, mode: Mode, free: u64, now_s: u32) -> Vec<Admission> {
+    fn admit_next(
+        &mut self,
+        place: u32,
+        mode: Mode,
+        free: u64,
+        in_turn: bool,
+        now_s: u32,
+    ) -> Vec<Admission> {
         let Some((lease, pool)) = self.lease_and_pool(place) else {
             return Vec::new();
         };
@@ -215,6 +230,7 @@ impl State {
             overdue_s: now_s
                 .checked_sub(overtake_s)
                 .filter(|&overdue_s| overdue_s >= opened_s),
+            in_turn,
         };
         let mut rest = Vec::new();
         let lines = &mut region.waiting.lines;
