@@ -4,6 +4,9 @@
 //! then the others by weight, as stride scheduling has it (Waldspurger and Weihl, 1995): each class keeps a
 //! *pass* that grows by `STRIDE / weight` for each user served, and the class with the least pass is served
 //! next. Inside a class always the oldest.
+//!
+//! A holder that reports is told to seat its part of those who are next in the region. *In turn* it seats
+//! nobody while another holder has anyone of the class who came in an earlier second.
 
 use crate::command::Bucket;
 use crate::limits::MAX_CLASSES;
@@ -25,8 +28,8 @@ pub(crate) struct Terms<'a> {
     pub horizon: u32,
     /// Whoever arrived in this second or before has waited too long.
     pub overdue_s: Option<u32>,
-    /// Whether nobody is admitted while another holder has anyone of the class before them, who comes with
-    /// that holder's next report.
+    /// Whether nobody is admitted while another holder has anyone of the class before them, who is admitted
+    /// with that holder's next report.
     pub in_turn: bool,
 }
 

@@ -49,8 +49,8 @@ pub struct Grant {
     pub drift_ppm: u32,
 }
 
-/// What a report is answered. The first eight and the claims are decided once and told again to a retry;
-/// the rest is as things stand.
+/// What a report is answered. What comes before `mode` is decided once, and told again to a retry; the rest is
+/// as things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reported {
     /// What the holder may use.

@@ -3,7 +3,8 @@
 //!
 //! While a region has all that it asks for it is *open*: its front-ends seat arrivals at once. As soon as it
 //! has not it is *ordered*: nobody is seated but those who are admitted here, idle slots are given back with
-//! each report, and go to whoever is next in the [order of service](crate::order).
+//! each report, and go to whoever is next in the [order of service](crate::order). Those of them who wait at
+//! another front-end have their slots kept until that one reports.
 
 use std::sync::Arc;
 
@@ -11,16 +12,13 @@ use crate::check::{self, invalid};
 use crate::command::{Bucket, Report};
 use crate::floors::Floors;
 use crate::lease::{Answer, Decided, Lease, Phase};
-use crate::limits::{MAX_BUCKETS, MAX_CLAIMS_PER_REPORT, MAX_SLOTS, STALE_MS};
+use crate::limits::{KEPT_PART, MAX_BUCKETS, MAX_CLAIMS_PER_REPORT, MAX_SLOTS, STALE_MS};
 use crate::order::{self, Terms};
 use crate::outcome::{Admission, Claimed, LeaseId, Outcome, Refusal};
 use crate::pool::{Pool, Region};
 use crate::rules::{Mode, Reclaim};
 use crate::state::State;
 use crate::waiting::Line;
-
-/// Of a region's slots in use, one in so many may be kept for users of other holders who come first.
-const KEPT_PART: u64 = 256;
 
 /// Names a life of a holder as the issuer of tokens: a fingerprint, which two may share by chance.
 pub fn issuer(holder: &str, epoch: u64) -> u32 {
@@ -127,9 +125,9 @@ impl State {
                 let held = region.reporting_held - idle;
                 let room = pool.usable().saturating_sub(pool.held - idle);
                 let due = parts.saturating_sub(held);
-                // What is kept for those of other holders who come first may be a little, so that the order
-                // is kept to the second; where it has become more, theirs are slow to come for it. What the
-                // pool has not for all regions is no region's to keep.
+                // A little may be kept for those of other holders who come first, so that the order is kept
+                // to the second; where it has become more, theirs are slow to come for it. And what the pool
+                // has not for all regions may be gone before they come: then nobody passes them at all.
                 let kept = region.in_use / KEPT_PART;
                 (due.min(room), room < due || due <= kept)
             }
