@@ -38,6 +38,7 @@ mod reason;
 #[cfg(test)]
 mod region_tests;
 mod reports;
+mod requests;
 mod seats;
 mod sizing;
 mod task;

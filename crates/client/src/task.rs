@@ -12,9 +12,10 @@ use crate::clock;
 use crate::front::Front;
 use crate::front_end::Shared;
 use crate::holder::{ConnectError, Status};
-use crate::keeper::{Keeper, Refused, Request, Tag};
+use crate::keeper::Keeper;
 use crate::nodes::Nodes;
 use crate::reports::KnownRules;
+use crate::requests::{Refused, Request, Tag};
 use crate::seats::Ledger;
 use crate::wire::{self, Names, Outcome};
 

@@ -7,10 +7,10 @@ use api::v1::lease_service_client::LeaseServiceClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::keeper::{Answer, Grant, Refused, Request};
 use crate::nodes::Nodes;
 use crate::reason;
 use crate::reports::{self, KnownRules};
+use crate::requests::{Answer, Grant, Refused, Request};
 
 /// The names that never change in a holder's life.
 #[derive(Debug, Clone)]

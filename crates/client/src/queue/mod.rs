@@ -14,17 +14,19 @@ mod claims;
 mod clock;
 mod sessions;
 mod slab;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod types;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::seats::{Ledger, MAX_SEATS};
+use crate::seats::Ledger;
 use clock::ClusterClock;
 use quota::limits::MAX_CLASSES;
-use quota::{Admission, Flow, Mode, SessionRules, Wait};
+use quota::{Flow, Mode, SessionRules, Wait};
 use slab::{Entry, Line, NONE, Slab, State};
 
 pub use accuracy::Accuracy;
@@ -221,70 +223,6 @@ impl Queue {
         true
     }
 
-    /// What to tell the coordinator now. From here on, until the answer, no more is used than it keeps.
-    pub fn report(&mut self, now: Duration) -> Report {
-        self.tick(now);
-        self.peak = self.arrivals.max(self.peak - self.peak.div_ceil(FADE));
-        self.arrivals = 0;
-        let spare = self.spare();
-        let used = self.ledger.usage().in_use;
-        let idle = if self.open { spare } else { 0 };
-        let usage = self.ledger.cap(used + idle);
-        let kept = used.max(usage.limit).min(self.slots);
-        let in_use = used.min(kept);
-        self.slots = kept;
-        // Sessions on the floor stay there until there are slots for them.
-        let on_floor = used - in_use;
-        self.floor = self.floor_granted.max(self.floor.min(on_floor));
-        self.left_told = self.left;
-        let (waiting, exact_until_s) = match self.clock.second(now) {
-            Some(now_s) if !self.stopping => buckets::buckets(&self.waiting, now_s),
-            // There is nobody to wait for.
-            _ => (Vec::new(), NONE),
-        };
-        let (claims, released, refused) = self.claims.report();
-        Report {
-            kept,
-            in_use,
-            spare: spare + on_floor,
-            waiting,
-            exact_until_s,
-            left: self.left,
-            floor: self.floor,
-            claims,
-            released,
-            refused,
-        }
-    }
-
-    /// The answer to the last report. Its slots are used before `deadline` only, on the same clock as `now`.
-    pub fn granted(&mut self, now: Duration, deadline: Duration, grant: &Grant) {
-        self.clock.learn(now, grant.cluster_ms);
-        let Some(now_s) = self.clock.second(now) else {
-            return;
-        };
-        self.slots = grant.slots.min(MAX_SEATS);
-        (self.floor_granted, self.alone) = (grant.floor, false);
-        self.floor = self.floor.max(grant.floor);
-        self.open = grant.open && !self.stopping;
-        self.mode = grant.mode;
-        self.reason = Arc::clone(&grant.reason);
-        self.closed_s = grant.closed_s;
-        self.flows.clone_from(&grant.flows);
-        self.left -= std::mem::take(&mut self.left_told);
-        self.set_session_rules(grant);
-        if now < deadline && !self.stopping {
-            self.ledger.open(self.slots, deadline);
-        }
-        self.settle_claims(now_s, grant);
-        for admission in &grant.admit {
-            self.admit(now, now_s, admission);
-        }
-        self.shorten(now_s, grant.shorten);
-        self.serve(now);
-        self.tick(now);
-    }
-
     /// Lets time go on: drops the silent, and ends sessions that are over.
     pub fn tick(&mut self, now: Duration) {
         let Some(now_s) = self.clock.second(now) else {
@@ -298,56 +236,9 @@ impl Queue {
         self.serve(now);
     }
 
-    /// The lease has run out, or has ended: its slots can't be used any more. Sessions that the floor does
-    /// not cover end, the newest first. Where no node can be reached, the floor is used from here on, until
-    /// the next grant.
-    pub fn run_out(&mut self, now: Duration, unreachable: bool) {
-        (self.slots, self.open) = (0, false);
-        self.ledger.shut();
-        let in_use = self.ledger.usage().in_use;
-        self.end_newest(in_use.saturating_sub(self.floor));
-        self.alone = unreachable && !self.stopping && self.seats_anyone();
-        if self.alone {
-            self.ledger.open(self.floor, Duration::MAX);
-            self.serve(now);
-        }
-    }
-
-    /// Lets nobody in or queue any more. Sessions go on, and who waits is left to other front-ends.
-    pub fn stop(&mut self) {
-        self.stopping = true;
-        self.shut();
-    }
-
-    /// Lets nobody in until the next grant.
-    pub fn shut(&mut self) {
-        (self.slots, self.open, self.alone) = (0, false, false);
-        self.ledger.shut();
-    }
-
-    /// Drops everybody. Who shows a token from before is claimed as if it were another front-end's.
-    pub(crate) fn forget(&mut self) {
-        self.shut();
-        // What was told to the last life is not told to the next.
-        (self.floor, self.floor_granted) = (0, 0);
-        for at in self.users.places().collect::<Vec<_>>() {
-            let user = self.user(at);
-            self.remove(at);
-            self.events.push(Event::Moved(user));
-        }
-    }
-
     /// What has happened since it was last asked, in order.
     pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
         self.events.drain(..)
-    }
-
-    /// Whether a report should go out soon: arrivals are about to use up what is free.
-    pub fn is_pressed(&self) -> bool {
-        let usage = self.ledger.usage();
-        let free = usage.limit.saturating_sub(usage.in_use);
-        let short = self.open && (self.waiting() > 0 || free < self.spare() / 2);
-        short || self.claims.is_pressed()
     }
 
     /// Users who wait.
@@ -399,22 +290,6 @@ impl Queue {
     /// How many slots there are, and until when.
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
-    }
-
-    /// Whether there may be more in use than the floor.
-    pub(crate) fn may_use_slots(&self) -> bool {
-        let usage = self.ledger.usage();
-        !self.alone && usage.limit.max(usage.in_use) > self.floor || self.open
-    }
-
-    /// Whether the floor would let somebody in that is not let in now.
-    pub(crate) fn has_floor_to_use(&self) -> bool {
-        !self.alone && !self.stopping && self.floor > 0 && self.seats_anyone()
-    }
-
-    /// Slots that would do.
-    pub(crate) fn wanted(&self) -> u64 {
-        self.in_use() + self.waiting() + self.spare()
     }
 
     /// Whether everybody stands where they should, and nobody twice.
@@ -489,130 +364,5 @@ impl Queue {
             flow.rate,
             flow.low_rate,
         )
-    }
-
-    /// Arrivals of a second, with something to spare.
-    fn spare(&self) -> u64 {
-        let peak = self.peak.max(self.arrivals);
-        self.settings.reserve.max(peak + peak / 2)
-    }
-
-    fn seats_anyone(&self) -> bool {
-        matches!(self.mode, Mode::Open | Mode::Frozen)
-    }
-
-    /// Puts a user, who has just come, in line.
-    fn line_up(&mut self, at: u32, now_s: u32) {
-        let Entry { class, second, .. } = self.users[at];
-        self.users[at].state = State::Waiting;
-        self.waiting[usize::from(class)].push(&mut self.users, at, second);
-        self.expect_sign(at, now_s);
-    }
-
-    fn expect_sign(&mut self, at: u32, seen: u32) {
-        if let Some(silence) = self.settings.silence_s {
-            self.schedule(at, seen.saturating_add(silence));
-        }
-    }
-
-    fn admit(&mut self, now: Duration, now_s: u32, admission: &Admission) {
-        let class = usize::from(admission.class);
-        for _ in 0..admission.users {
-            let head = self.waiting.get(class).and_then(Line::first);
-            let Some((_, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
-                return;
-            };
-            if !self.ledger.admit(|| now) {
-                return;
-            }
-            self.call(at, now_s);
-        }
-    }
-
-    /// Gives free slots to who waits, where this front-end may decide that by itself.
-    fn serve(&mut self, now: Duration) {
-        if !(self.open || self.alone) {
-            return;
-        }
-        let Some(now_s) = self.clock.second(now) else {
-            return;
-        };
-        while let Some(at) = self.next() {
-            if !self.ledger.admit(|| now) {
-                return;
-            }
-            self.call(at, now_s);
-        }
-    }
-
-    /// Who is to be seated next: of the classes that go first, then of all, the oldest.
-    fn next(&self) -> Option<u32> {
-        let heads = self.waiting.iter().zip(&self.first).enumerate();
-        heads
-            .filter_map(|(class, (line, &first))| {
-                let (second, at) = line.first()?;
-                let rank = if first {
-                    (0, class as u32)
-                } else {
-                    (1, second)
-                };
-                Some((rank, class, at))
-            })
-            .min()
-            .map(|(_, _, at)| at)
-    }
-
-    /// A slot, already counted, goes to a user who waits.
-    fn call(&mut self, at: u32, now_s: u32) {
-        let Entry { class, second, .. } = self.users[at];
-        self.waiting[usize::from(class)].remove(&mut self.users, at, second);
-        self.unschedule(at);
-        self.accuracy.count(&self.users[at], now_s);
-        self.users[at].state = State::Called;
-        self.expect_sign(at, now_s);
-        self.events.push(Event::Called(self.user(at)));
-    }
-
-    /// Takes a user out of everything.
-    fn remove(&mut self, at: u32) {
-        let Entry {
-            id,
-            class,
-            second,
-            start,
-            state,
-            ..
-        } = self.users[at];
-        self.unschedule(at);
-        match state {
-            State::Waiting => {
-                self.waiting[usize::from(class)].remove(&mut self.users, at, second);
-            }
-            State::Seated => self.sessions.remove(&mut self.users, at, start),
-            State::Called | State::Free => {}
-        }
-        if matches!(state, State::Called | State::Seated) {
-            self.ledger.release();
-            self.left += 1;
-        }
-        self.forget_shortened(at);
-        self.claims.forget_place(id, at);
-        self.users.remove(at);
-    }
-
-    /// Looks at a user again at `due`, and not at what was said before.
-    fn schedule(&mut self, at: u32, due: u32) {
-        self.unschedule(at);
-        if due != NONE {
-            self.users[at].due = due;
-            self.wheel.push(&mut self.users, at, due);
-        }
-    }
-
-    fn unschedule(&mut self, at: u32) {
-        let due = std::mem::replace(&mut self.users[at].due, NONE);
-        if due != NONE {
-            self.wheel.remove(&mut self.users, at, due);
-        }
     }
 }

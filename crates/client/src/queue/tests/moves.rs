@@ -1,0 +1,113 @@
+//! Users who go from one front-end to another.
+
+use super::*;
+
+#[test]
+fn a_ticket_goes_from_one_front_end_to_another_and_is_never_at_both() {
+    let shown = |user: User, second| Shown {
+        id: user.id,
+        issuer: 9,
+        class: 0,
+        second,
+        start_s: None,
+    };
+    let mut a = queue(quiet(), &grant(10, 0, &[]));
+    let mut b = Queue::new(quiet(), 8);
+    b.granted(at(10), LATE, &grant(10, 0, &[]));
+    let user = waits(a.arrive(at(10), 0));
+    let later = waits(b.arrive(at(11), 0));
+    assert_eq!(b.show(at(12), shown(user, 10)), Standing::Checking);
+    let report = b.report(at(12));
+    assert_eq!(
+        report.claims,
+        [quota::TokenClaim {
+            id: user.id,
+            issuer: 9
+        }]
+    );
+    let claims = |claimed| Grant {
+        claims: vec![(user.id, claimed)],
+        ..grant(12, 0, &[])
+    };
+    b.granted(at(12), LATE, &claims(quota::Claimed::Pending));
+    assert_eq!(b.report(at(13)).claims.len(), 1, "until it is settled");
+    a.granted(
+        at(12),
+        LATE,
+        &Grant {
+            asked: vec![user.id],
+            ..grant(12, 0, &[])
+        },
+    );
+    assert_eq!(
+        a.poll(at(12), user.id),
+        Standing::Gone,
+        "dropped before it is said"
+    );
+    assert_eq!(a.report(at(13)).released, [user.id]);
+    assert_eq!(
+        a.report(at(13)).released,
+        [user.id],
+        "again, for the answer has not come"
+    );
+    a.granted(at(13), LATE, &grant(13, 0, &[]));
+    assert_eq!(a.report(at(14)).released, []);
+    b.granted(at(13), LATE, &claims(quota::Claimed::Granted));
+    assert!(matches!(
+        b.show(at(14), shown(user, 10)),
+        Standing::Waiting(Place { ahead: 0, .. })
+    ));
+    b.report(at(14));
+    b.granted(at(14), LATE, &grant(14, 1, &[(0, 1, 14)]));
+    assert_eq!(called(&mut b), [user.id], "the place is kept");
+    assert!(matches!(b.poll(at(15), later.id), Standing::Waiting(_)));
+    // What is used up is refused, here and there.
+    b.poll(at(15), user.id);
+    b.leave(at(16), user.id);
+    b.granted(
+        at(16),
+        LATE,
+        &Grant {
+            asked: vec![user.id],
+            ..grant(16, 0, &[])
+        },
+    );
+    assert_eq!(b.report(at(16)).refused, [user.id]);
+    a.show(at(16), shown(user, 10));
+    a.granted(at(17), LATE, &claims(quota::Claimed::Refused));
+    assert_eq!(a.show(at(17), shown(user, 10)), Standing::Gone);
+    assert_eq!(
+        a.report(at(17)).claims,
+        [],
+        "remembered, and not claimed again"
+    );
+}
+
+#[test]
+fn a_seat_goes_on_elsewhere_before_who_waits_there_with_its_start() {
+    let mut b = queue(quiet(), &grant(50, 0, &[]));
+    waits(b.arrive(at(50), 0));
+    let seat = Shown {
+        id: 77,
+        issuer: 9,
+        class: 0,
+        second: 10,
+        start_s: Some(20),
+    };
+    b.show(at(51), seat);
+    b.report(at(51));
+    b.granted(
+        at(51),
+        LATE,
+        &Grant {
+            claims: vec![(77, quota::Claimed::Granted)],
+            ..grant(51, 0, &[])
+        },
+    );
+    b.report(at(52));
+    b.granted(at(52), LATE, &grant(52, 1, &[(0, 1, 52)]));
+    assert!(matches!(
+        b.show(at(52), seat),
+        Standing::Seated(Session { start_s: 20, .. })
+    ));
+}
