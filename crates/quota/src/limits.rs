@@ -66,6 +66,3 @@ pub const MAX_CLAIMS: usize = 65_536;
 pub const CLAIM_REMEMBER_S: u32 = 4 * 60 * 60;
 /// Shortest time between two rounds of sharing in a pool whose front-ends report, in milliseconds.
 pub const REPORTING_ROUND_MS: u64 = 100;
-/// Of a region's slots in use, one in so many may be kept for users of other holders, who come first, before
-/// anyone is admitted who came after them.
-pub const KEPT_PART: u64 = 256;

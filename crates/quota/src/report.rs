@@ -12,7 +12,7 @@ use crate::check::{self, invalid};
 use crate::command::{Bucket, Report};
 use crate::floors::Floors;
 use crate::lease::{Answer, Decided, Lease, Phase};
-use crate::limits::{KEPT_PART, MAX_BUCKETS, MAX_CLAIMS_PER_REPORT, MAX_SLOTS, STALE_MS};
+use crate::limits::{MAX_BUCKETS, MAX_CLAIMS_PER_REPORT, MAX_SLOTS, STALE_MS};
 use crate::order::{self, Terms};
 use crate::outcome::{Admission, Claimed, LeaseId, Outcome, Refusal};
 use crate::pool::{Pool, Region};
@@ -125,11 +125,9 @@ impl State {
                 let held = region.reporting_held - idle;
                 let room = pool.usable().saturating_sub(pool.held - idle);
                 let due = parts.saturating_sub(held);
-                // A little may be kept for those of other holders who come first, so that the order is kept
-                // to the second; where it has become more, theirs are slow to come for it. And what the pool
-                // has not for all regions may be gone before they come: then nobody passes them at all.
-                let kept = region.in_use / KEPT_PART;
-                (due.min(room), room < due || due <= kept)
+                // What the pool has not for all regions is no region's to keep for those of other holders who
+                // come first: nobody may pass them, for another region may have it by then.
+                (due.min(room), room < due)
             }
             Mode::Paused | Mode::Draining | Mode::Closed => (0, false),
         };
