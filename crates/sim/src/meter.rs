@@ -273,11 +273,11 @@ impl Meter {
         self.waits(region, class, since);
     }
 
-    /// A second is over, in which the pool could carry `capacity`.
-    pub fn second(&mut self, now: Ms, capacity: u64) {
+    /// A second is over, in which the pool could carry `capacity`; so many slots are `out`.
+    pub fn second(&mut self, now: Ms, capacity: u64, out: u64) {
         self.lasting_inversions += self.lines.iter_mut().map(Line::second).sum::<u64>();
         // After a cut, what was out drains, and may not grow again.
-        self.allowed = capacity.max(self.allowed.min(self.all_used));
+        self.capacity_is(capacity, out);
         if self.all_waiting > 0 {
             let usable = capacity.min(self.all_used + self.all_waiting);
             self.used_while_waiting += u128::from(self.all_used.min(usable));
@@ -299,9 +299,9 @@ impl Meter {
         }
     }
 
-    /// The pool can carry that much from now on.
-    pub fn capacity_is(&mut self, capacity: u64) {
-        self.allowed = capacity.max(self.all_used.min(self.allowed));
+    /// The pool can carry that much from now on; so many slots are `out`.
+    pub fn capacity_is(&mut self, capacity: u64, out: u64) {
+        self.allowed = capacity.max(self.all_used.max(out).min(self.allowed));
     }
 }
 

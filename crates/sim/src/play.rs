@@ -37,6 +37,10 @@ pub trait Policy {
     fn tick(&mut self, _play: &mut Play<'_>, _of: u32) {}
     /// A fault begins or ends. The pool's capacity has been changed already.
     fn fault(&mut self, _play: &mut Play<'_>, _fault: &Fault, _begins: bool) {}
+    /// Slots that are out, where those are not just the seats in use.
+    fn out(&self) -> u64 {
+        0
+    }
     /// Figures of the policy's own.
     fn end(&mut self, _play: &Play<'_>) -> Own {
         Own::default()
@@ -159,7 +163,7 @@ impl<'a> Play<'a> {
                 self.happen(policy, event);
             }
             self.now = over;
-            self.meter.second(over, self.capacity);
+            self.meter.second(over, self.capacity, policy.out());
             progress(second as u64 + 1, seconds as u64);
         }
         policy.end(self)
@@ -202,7 +206,7 @@ impl<'a> Play<'a> {
                 let (fault, begins) = self.faults[place].clone();
                 if let Fault::Capacity { capacity, .. } = fault {
                     self.capacity = capacity;
-                    self.meter.capacity_is(capacity);
+                    self.meter.capacity_is(capacity, policy.out());
                 }
                 policy.fault(self, &fault, begins);
             }

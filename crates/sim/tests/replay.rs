@@ -255,3 +255,81 @@ fn a_scale_that_leaves_nothing_is_refused() {
             .contains("users: 0 given")
     );
 }
+
+/// The real rules beside the ideal, at a size that a debug build plays in a moment.
+fn beside_the_ideal(name: &str) -> (Figures, Figures) {
+    let morning = morning(name, 0.002, 1);
+    let (real, ideal) = (play(&morning, Way::Preau), play(&morning, Way::Ideal));
+    assert_eq!(real.max_over_budget, 0, "{name}: {real:?}");
+    (real, ideal)
+}
+
+fn is_about(real: f64, ideal: f64, part: f64) -> bool {
+    (real - ideal).abs() <= part * ideal
+}
+
+#[test]
+fn the_real_rules_come_close_to_the_ideal() {
+    let (real, ideal) = beside_the_ideal("2021-04-06.toml");
+    for time in ["09:15", "09:30"] {
+        assert!(
+            real.seated_by[time] * 100 >= ideal.seated_by[time] * 98,
+            "{real:?} {ideal:?}"
+        );
+    }
+    assert!(
+        is_about(real.wait_p90_s, ideal.wait_p90_s, 0.05),
+        "{real:?} {ideal:?}"
+    );
+    assert!(real.utilisation_while_waiting > 0.98, "{real:?}");
+    assert!(real.lasting_inversions_per_million < 5_000.0, "{real:?}");
+    assert_eq!(real.lost, 0, "{real:?}");
+    assert!(
+        real.messages > 0 && real.message_bytes > 0 && real.estimates.is_some(),
+        "{real:?}"
+    );
+}
+
+#[test]
+fn late_teachers_pass_who_has_waited_for_minutes() {
+    let (real, ideal) = beside_the_ideal("teachers-late.toml");
+    let of = |run: &Figures| run.wait_p90_s_by_class["teachers"];
+    assert!(of(&real) < of(&ideal) + 15.0, "{real:?} {ideal:?}");
+}
+
+#[test]
+fn a_lost_leader_is_not_felt() {
+    let (real, ideal) = beside_the_ideal("leader-lost.toml");
+    assert!(
+        is_about(real.wait_p90_s, ideal.wait_p90_s, 0.05),
+        "{real:?} {ideal:?}"
+    );
+    assert_eq!(real.lost, 0, "{real:?}");
+}
+
+#[test]
+fn a_region_cut_off_goes_by_its_floor_and_nothing_is_over_budget() {
+    let (real, _) = beside_the_ideal("region-cut-off.toml");
+    assert!(real.lost > 0, "{real:?}");
+    assert!(real.finished + real.lost >= real.seated - 10, "{real:?}");
+}
+
+#[test]
+fn a_cut_is_never_overdrawn() {
+    let (real, ideal) = beside_the_ideal("capacity-cut.toml");
+    assert!(
+        is_about(real.wait_p90_s, ideal.wait_p90_s, 0.05),
+        "{real:?} {ideal:?}"
+    );
+}
+
+#[test]
+fn users_of_a_killed_front_end_keep_their_place() {
+    let (real, ideal) = beside_the_ideal("front-end-killed.toml");
+    assert_eq!(real.lost, 0, "{real:?}");
+    assert!(
+        is_about(real.gave_up as f64, ideal.gave_up as f64, 0.05),
+        "{real:?} {ideal:?}"
+    );
+    assert!(real.seated + real.gave_up >= real.users - 10, "{real:?}");
+}

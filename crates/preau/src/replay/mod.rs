@@ -22,6 +22,7 @@ Policies:
   static       each region its fixed share, and whoever reloads gets in: what was done
   static-fifo  each region its fixed share, and a queue
   random       the capacity shared, and a waiting room by lot
+  preau        the rules of the cluster and the queues of its front-ends, on a modelled network
   ideal        one queue that knows everything at once, without any delay
 
 Examples:
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "ideal",
+        default_value = "preau",
         value_name = "POLICY"
     )]
     policy: Vec<String>,

@@ -58,6 +58,11 @@ impl Coordinator {
         cluster_s.saturating_sub((EPOCH_MS / 1_000) as u32)
     }
 
+    /// Slots that are out, by the state machine's count.
+    pub fn held(&self) -> u64 {
+        self.state.pool(POOL).map_or(0, |pool| pool.held)
+    }
+
     /// Applies one command.
     pub fn apply(&mut self, now: Ms, command: Command) -> Option<Outcome> {
         let batch = Batch {

@@ -9,6 +9,9 @@ use quota::{Command, LeaseId, Outcome, Refusal, Reply, Reported, Take};
 use crate::preau::coordinator::POOL;
 use crate::users::Ms;
 
+/// The front-end's life: it has one.
+const EPOCH: u64 = 1;
+
 /// A front-end of a region.
 #[derive(Debug)]
 pub struct FrontEnd {
@@ -32,7 +35,6 @@ pub struct FrontEnd {
     pub deadline: Ms,
     name: String,
     region_name: String,
-    epoch: u64,
     seq: u64,
     lease: Option<LeaseId>,
 }
@@ -83,7 +85,6 @@ impl FrontEnd {
             deadline: 0,
             name,
             region_name: region_name.to_owned(),
-            epoch: 1,
             seq: 0,
             lease: None,
         }
@@ -91,7 +92,7 @@ impl FrontEnd {
 
     /// The fingerprint of its tokens.
     pub fn issuer(&self) -> u32 {
-        quota::issuer(&self.name, self.epoch)
+        quota::issuer(&self.name, EPOCH)
     }
 
     /// Keeps in mind whose a place in the queue is.
@@ -112,7 +113,7 @@ impl FrontEnd {
                 pool: POOL.to_owned(),
                 region: self.region_name.clone(),
                 holder: self.name.clone(),
-                epoch: self.epoch,
+                epoch: EPOCH,
                 seq: self.seq,
                 wanted: 0,
             }),
@@ -162,20 +163,16 @@ impl FrontEnd {
             }
             Ok(_) => false,
             Err(refusal) => {
-                // The lease ran out, or a later request was carried out: a new life begins.
+                // The lease ran out while no node could be reached: another one is taken.
                 debug_assert!(
                     matches!(
                         refusal,
-                        Refusal::LeaseEnded { .. }
-                            | Refusal::NoSuchLease { .. }
-                            | Refusal::LeaseClosing { .. }
-                            | Refusal::StaleSeq { .. }
+                        Refusal::LeaseEnded { .. } | Refusal::NoSuchLease { .. }
                     ),
                     "{refusal}"
                 );
                 self.lease = None;
-                self.epoch += 1;
-                self.seq = 0;
+                self.queue.shut();
                 true
             }
         }

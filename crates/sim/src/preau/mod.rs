@@ -234,7 +234,8 @@ impl Preau {
             .filter(|f| f.runs)
             .map(|f| f.queue.in_use())
             .sum();
-        self.allowed = play.capacity.max(self.allowed.min(used));
+        let out = used.max(self.coordinator.held());
+        self.allowed = play.capacity.max(self.allowed.min(out));
         self.max_over = self.max_over.max(used.saturating_sub(self.allowed));
     }
 
@@ -492,6 +493,10 @@ impl Policy for Preau {
                 }
             }
         }
+    }
+
+    fn out(&self) -> u64 {
+        self.coordinator.held()
     }
 
     fn end(&mut self, _play: &Play<'_>) -> Own {
