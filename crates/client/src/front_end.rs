@@ -1,27 +1,18 @@
 //! A front-end: users come, wait their turn, and sit, by a queue and signed tokens.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 
 use crate::clock;
+use crate::door::Door;
 use crate::holder::{ConnectError, Status};
-use crate::keys::{self, KeyFile, Keys};
-use crate::queue::{
-    Accuracy, Arrival, Event, NoEntry, Place, Queue, Session, Settings, Shown, Standing,
-};
-use crate::reports::KnownRules;
+use crate::queue::{Accuracy, Event, NoEntry, Place, Session, Settings};
 use crate::task::{Running, Slots, Task};
-use crate::tokens::{Scope, SeatTerm, Token, TokenError};
+use crate::tokens::TokenError;
 use crate::wire::Names;
-
-/// How often the key file is looked at.
-const KEYS_EVERY: Duration = Duration::from_secs(5);
-/// Events kept for whoever follows them slowly.
-const EVENTS: usize = 16_384;
 
 /// How a user stands, with the token to come back with. Each answer's token takes the place of the one
 /// before, which stays good as well.
@@ -72,42 +63,9 @@ pub struct QueueStatus {
 /// another front-end of the region, by the ticket.
 #[derive(Debug)]
 pub struct FrontEnd {
-    shared: Arc<Shared>,
+    door: Arc<Door>,
     name: String,
     running: Running,
-}
-
-/// What the task and the callers share.
-#[derive(Debug)]
-pub struct Shared {
-    inner: Mutex<Inner>,
-    scope: Scope,
-    issuer: AtomicU32,
-    events: broadcast::Sender<Event>,
-}
-
-/// Under the lock.
-#[derive(Debug)]
-pub struct Inner {
-    pub queue: Queue,
-    pub rules: KnownRules,
-    keys: Signing,
-    keys_seen: Duration,
-}
-
-#[derive(Debug)]
-enum Signing {
-    File(KeyFile),
-    Own(Keys),
-}
-
-impl Signing {
-    fn keys(&self) -> &Keys {
-        match self {
-            Self::File(file) => file.keys(),
-            Self::Own(keys) => keys,
-        }
-    }
 }
 
 impl FrontEnd {
@@ -118,27 +76,10 @@ impl FrontEnd {
         within: Duration,
         task: impl FnOnce(Slots) -> Task,
     ) -> Result<Self, ConnectError> {
-        let keys = match keys {
-            Some(path) => Signing::File(KeyFile::open(path)?),
-            None => Signing::Own(Keys::random()?),
-        };
-        let seed = u64::from_ne_bytes(keys::random_bytes()?);
-        let shared = Arc::new(Shared {
-            inner: Mutex::new(Inner {
-                queue: Queue::new(settings, seed),
-                rules: KnownRules::default(),
-                keys,
-                keys_seen: clock::now(),
-            }),
-            scope: Scope::new(&names.pool, &names.region),
-            issuer: AtomicU32::new(0),
-            events: broadcast::Sender::new(EVENTS),
-        });
-        let running = task(Slots::Queue(Arc::clone(&shared)))
-            .start(within)
-            .await?;
+        let door = Arc::new(Door::new(&names, settings, keys)?);
+        let running = task(Slots::Queue(Arc::clone(&door))).start(within).await?;
         Ok(Self {
-            shared,
+            door,
             name: names.holder,
             running,
         })
@@ -149,16 +90,7 @@ impl FrontEnd {
     /// # Errors
     /// Where nobody may come in or queue, or the pool's rules have no such class.
     pub fn arrive(&self, class: &str) -> Result<Turn, NoEntry> {
-        let now = clock::now();
-        let inner = &mut *self.shared.lock();
-        let class = inner.rules.class(class).ok_or(NoEntry::NoSuchClass)?;
-        let (user, standing) = match inner.queue.arrive(now, class) {
-            Arrival::Refused(why) => return Err(why),
-            Arrival::Waiting(user, place) => (user, Standing::Waiting(place)),
-            Arrival::Seated(user) => (user, inner.queue.poll(now, user.id)),
-        };
-        self.turn(inner, now, user.id, standing)
-            .map_err(|_| NoEntry::NotReady)
+        self.door.arrive(clock::now(), class)
     }
 
     /// A user shows a ticket or a seat, of this front-end or another one of the region. It is the sign of
@@ -167,15 +99,7 @@ impl FrontEnd {
     /// # Errors
     /// Where the token is refused, each time with its reason.
     pub fn poll(&self, token: &str) -> Result<Turn, TokenError> {
-        let now = clock::now();
-        let inner = &mut *self.shared.lock();
-        let token = self.read(inner, now, token)?;
-        let standing = if token.issuer == self.issuer() {
-            inner.queue.poll(now, token.id)
-        } else {
-            inner.queue.show(now, shown(&token))
-        };
-        self.turn(inner, now, token.id, standing)
+        self.door.poll(clock::now(), token)
     }
 
     /// A user goes, and gives up the place or the session.
@@ -183,19 +107,12 @@ impl FrontEnd {
     /// # Errors
     /// As [`FrontEnd::poll`].
     pub fn leave(&self, token: &str) -> Result<(), TokenError> {
-        let now = clock::now();
-        let inner = &mut *self.shared.lock();
-        let token = self.read(inner, now, token)?;
-        if inner.queue.leave(now, token.id) {
-            Ok(())
-        } else {
-            Err(TokenError::AlreadyUsed)
-        }
+        self.door.leave(clock::now(), token)
     }
 
     /// How things stand.
     pub fn status(&self) -> QueueStatus {
-        let inner = self.shared.lock();
+        let inner = self.door.lock();
         let mut lease = self.running.status();
         lease.in_use = inner.queue.in_use();
         let (mode, reason) = inner.queue.mode();
@@ -213,7 +130,7 @@ impl FrontEnd {
 
     /// The classes of the pool's rules, by name.
     pub fn classes(&self) -> Vec<String> {
-        let inner = self.shared.lock();
+        let inner = self.door.lock();
         inner
             .rules
             .classes
@@ -225,7 +142,7 @@ impl FrontEnd {
     /// Follows what happens to users without their asking: who is called, whose session ends and why, each
     /// with the id that [`FrontEnd::id`] reads from a token.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.shared.events.subscribe()
+        self.door.events.subscribe()
     }
 
     /// The id of a token's user, as [`FrontEnd::events`] has it.
@@ -233,8 +150,7 @@ impl FrontEnd {
     /// # Errors
     /// Where the token is refused.
     pub fn id(&self, token: &str) -> Result<u64, TokenError> {
-        let inner = &mut *self.shared.lock();
-        Ok(self.read(inner, clock::now(), token)?.id)
+        self.door.id(clock::now(), token)
     }
 
     /// The front-end's name as a holder.
@@ -246,104 +162,5 @@ impl FrontEnd {
     /// waits keeps the place at another front-end of the region, by the ticket.
     pub async fn close(self) {
         self.running.close(&self.name).await;
-    }
-
-    fn issuer(&self) -> u32 {
-        self.shared.issuer.load(Ordering::Acquire)
-    }
-
-    fn read(&self, inner: &Inner, now: Duration, token: &str) -> Result<Token, TokenError> {
-        let now_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
-        self.shared.scope.read(inner.keys.keys(), token, now_s)
-    }
-
-    fn turn(
-        &self,
-        inner: &Inner,
-        now: Duration,
-        id: u64,
-        standing: Standing,
-    ) -> Result<Turn, TokenError> {
-        let issued_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
-        let sign = |seat| {
-            let (class, second) = inner.queue.arrival(id).ok_or(TokenError::AlreadyUsed)?;
-            let token = Token {
-                issuer: self.issuer(),
-                class,
-                second,
-                issued_s,
-                id,
-                seat,
-            };
-            Ok(self.shared.scope.sign(inner.keys.keys(), &token))
-        };
-        match standing {
-            Standing::Waiting(place) => Ok(Turn::Waiting {
-                ticket: sign(None)?,
-                place,
-            }),
-            Standing::Seated(session) => {
-                let term = SeatTerm {
-                    start_s: session.start_s,
-                    limit_s: session
-                        .ends_s
-                        .map(|ends| ends.saturating_sub(session.start_s)),
-                };
-                Ok(Turn::Seated {
-                    seat: sign(Some(term))?,
-                    session,
-                })
-            }
-            Standing::Checking => Ok(Turn::Checking),
-            Standing::Gone => Err(TokenError::AlreadyUsed),
-        }
-    }
-}
-
-fn shown(token: &Token) -> Shown {
-    Shown {
-        id: token.id,
-        issuer: token.issuer,
-        class: token.class,
-        second: token.second,
-        start_s: token.seat.map(|seat| seat.start_s),
-    }
-}
-
-impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing under the lock is left half done by a panic that matters more than going on.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The pool's rules have changed.
-    pub(crate) fn learn(&self, rules: KnownRules) {
-        let inner = &mut *self.lock();
-        inner
-            .queue
-            .set_classes(rules.classes.iter().map(|(_, first)| *first));
-        inner.rules = rules;
-    }
-
-    /// Tells what has happened, and looks after the keys.
-    pub(crate) fn publish(&self, holder: &str, epoch: u64) {
-        self.issuer
-            .store(quota::issuer(holder, epoch), Ordering::Release);
-        let inner = &mut *self.lock();
-        for event in inner.queue.events() {
-            // Nobody need follow.
-            let _ = self.events.send(event);
-        }
-        let now = clock::now();
-        if let Signing::File(file) = &mut inner.keys
-            && now.saturating_sub(inner.keys_seen) >= KEYS_EVERY
-        {
-            inner.keys_seen = now;
-            match file.refresh() {
-                Ok(true) => tracing::info!("the key file has changed, and is in use"),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the keys stay what they were"),
-            }
-        }
     }
 }

@@ -27,6 +27,7 @@
 //! [`Nodes`] is the way to the cluster for everything else: any call, to whichever node can answer it.
 
 mod clock;
+mod door;
 mod front;
 mod front_end;
 mod holder;

@@ -12,7 +12,8 @@ pub struct KnownRules {
     pub revision: u64,
     /// The classes' names, and whether each is served before those that are not.
     pub classes: Vec<(String, bool)>,
-    session: SessionRules,
+    /// How long sessions may last.
+    pub session: SessionRules,
 }
 
 impl KnownRules {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::door::Door;
 use crate::front::Front;
-use crate::front_end::Shared;
 use crate::holder::{ConnectError, Status};
 use crate::keeper::Keeper;
 use crate::nodes::Nodes;
@@ -30,21 +30,21 @@ pub enum Slots {
     /// Seats that are taken as they come.
     Seats(Arc<Ledger>),
     /// A queue.
-    Queue(Arc<Shared>),
+    Queue(Arc<Door>),
 }
 
 impl Slots {
     fn with<R>(&self, f: impl FnOnce(Front<'_>) -> R) -> R {
         match self {
             Self::Seats(ledger) => f(Front::Seats(ledger)),
-            Self::Queue(shared) => f(Front::Queue(&mut shared.lock().queue)),
+            Self::Queue(door) => f(Front::Queue(&mut door.lock().queue)),
         }
     }
 
     fn rules(&self) -> KnownRules {
         match self {
             Self::Seats(_) => KnownRules::default(),
-            Self::Queue(shared) => shared.lock().rules.clone(),
+            Self::Queue(door) => door.lock().rules.clone(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Slots {
     fn is_ready(&self, keeper: &Keeper) -> bool {
         match self {
             Self::Seats(_) => keeper.ever_granted(),
-            Self::Queue(shared) => shared.lock().rules.revision > 0,
+            Self::Queue(door) => door.lock().rules.revision > 0,
         }
     }
 }
@@ -182,8 +182,8 @@ impl Task {
         match outcome {
             Outcome::Answered(answer, rules) => {
                 self.pauses = None;
-                if let (Slots::Queue(shared), Some(rules)) = (&self.slots, rules) {
-                    shared.learn(rules);
+                if let (Slots::Queue(door), Some(rules)) = (&self.slots, rules) {
+                    door.learn(rules);
                 }
                 self.slots
                     .with(|front| self.keeper.answered(now, tag, answer, front));
@@ -214,8 +214,8 @@ impl Task {
     }
 
     fn publish(&self) {
-        if let Slots::Queue(shared) = &self.slots {
-            shared.publish(&self.names.holder, self.keeper.epoch());
+        if let Slots::Queue(door) = &self.slots {
+            door.publish(&self.names.holder, self.keeper.epoch());
         }
         let now = clock::now();
         let standing = self.slots.with(|front| self.keeper.standing(now, front));

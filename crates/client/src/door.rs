@@ -1,0 +1,361 @@
+//! A front-end's door, without its lease: a queue, signed tokens, and a lock around both.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::clock;
+use crate::front_end::Turn;
+use crate::keys::{self, KeyFile, Keys, KeysError};
+use crate::queue::{Arrival, Event, NoEntry, Queue, Settings, Shown, Standing};
+use crate::reports::KnownRules;
+use crate::tokens::{Scope, SeatTerm, Token, TokenError};
+use crate::wire::Names;
+
+/// How often the key file is looked at.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
+/// Events kept for whoever follows them slowly.
+const EVENTS: usize = 16_384;
+
+/// What the task and the callers share.
+#[derive(Debug)]
+pub struct Door {
+    inner: Mutex<Inner>,
+    scope: Scope,
+    issuer: AtomicU32,
+    pub events: broadcast::Sender<Event>,
+}
+
+/// Under the lock.
+#[derive(Debug)]
+pub struct Inner {
+    pub queue: Queue,
+    pub rules: KnownRules,
+    keys: Signing,
+    keys_seen: Duration,
+}
+
+#[derive(Debug)]
+enum Signing {
+    File(KeyFile),
+    Own(Keys),
+}
+
+impl Signing {
+    fn keys(&self) -> &Keys {
+        match self {
+            Self::File(file) => file.keys(),
+            Self::Own(keys) => keys,
+        }
+    }
+}
+
+impl Door {
+    /// Nobody has come yet, and the cluster has not been heard.
+    pub fn new(
+        names: &Names,
+        settings: Settings,
+        keys: Option<PathBuf>,
+    ) -> Result<Self, KeysError> {
+        let keys = match keys {
+            Some(path) => Signing::File(KeyFile::open(path)?),
+            None => Signing::Own(Keys::random()?),
+        };
+        let seed = u64::from_ne_bytes(keys::random_bytes()?);
+        Ok(Self {
+            inner: Mutex::new(Inner {
+                queue: Queue::new(settings, seed),
+                rules: KnownRules::default(),
+                keys,
+                keys_seen: clock::now(),
+            }),
+            scope: Scope::new(&names.pool, &names.region),
+            issuer: AtomicU32::new(0),
+            events: broadcast::Sender::new(EVENTS),
+        })
+    }
+
+    pub fn arrive(&self, now: Duration, class: &str) -> Result<Turn, NoEntry> {
+        let inner = &mut *self.lock();
+        let class = inner.rules.class(class).ok_or(NoEntry::NoSuchClass)?;
+        let (user, standing) = match inner.queue.arrive(now, class) {
+            Arrival::Refused(why) => return Err(why),
+            Arrival::Waiting(user, place) => (user, Standing::Waiting(place)),
+            Arrival::Seated(user) => (user, inner.queue.poll(now, user.id)),
+        };
+        self.turn(inner, now, user.id, standing)
+            .map_err(|_| NoEntry::NotReady)
+    }
+
+    pub fn poll(&self, now: Duration, token: &str) -> Result<Turn, TokenError> {
+        let inner = &mut *self.lock();
+        let token = self.read(inner, now, token)?;
+        let standing = if token.issuer == self.issuer() {
+            inner.queue.poll(now, token.id)
+        } else {
+            inner.queue.show(now, shown(&token))
+        };
+        self.turn(inner, now, token.id, standing)
+    }
+
+    pub fn leave(&self, now: Duration, token: &str) -> Result<(), TokenError> {
+        let inner = &mut *self.lock();
+        let token = self.read(inner, now, token)?;
+        if inner.queue.leave(now, token.id) {
+            Ok(())
+        } else {
+            Err(TokenError::AlreadyUsed)
+        }
+    }
+
+    pub fn id(&self, now: Duration, token: &str) -> Result<u64, TokenError> {
+        Ok(self.read(&self.lock(), now, token)?.id)
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing under the lock is left half done by a panic that matters more than going on.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pool's rules have changed.
+    pub fn learn(&self, rules: KnownRules) {
+        let inner = &mut *self.lock();
+        inner
+            .queue
+            .set_classes(rules.classes.iter().map(|(_, first)| *first));
+        inner.rules = rules;
+    }
+
+    /// Tells what has happened, and looks after the keys.
+    pub fn publish(&self, holder: &str, epoch: u64) {
+        self.issuer
+            .store(quota::issuer(holder, epoch), Ordering::Release);
+        let inner = &mut *self.lock();
+        for event in inner.queue.events() {
+            // Nobody need follow.
+            let _ = self.events.send(event);
+        }
+        let now = clock::now();
+        if let Signing::File(file) = &mut inner.keys
+            && now.saturating_sub(inner.keys_seen) >= KEYS_EVERY
+        {
+            inner.keys_seen = now;
+            match file.refresh() {
+                Ok(true) => tracing::info!("the key file has changed, and is in use"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the keys stay what they were"),
+            }
+        }
+    }
+
+    pub fn issuer(&self) -> u32 {
+        self.issuer.load(Ordering::Acquire)
+    }
+
+    fn read(&self, inner: &Inner, now: Duration, token: &str) -> Result<Token, TokenError> {
+        let now_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
+        self.scope.read(inner.keys.keys(), token, now_s)
+    }
+
+    fn turn(
+        &self,
+        inner: &Inner,
+        now: Duration,
+        id: u64,
+        standing: Standing,
+    ) -> Result<Turn, TokenError> {
+        let issued_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
+        let sign = |seat| {
+            let (class, second) = inner.queue.arrival(id).ok_or(TokenError::AlreadyUsed)?;
+            let token = Token {
+                issuer: self.issuer(),
+                class,
+                second,
+                issued_s,
+                id,
+                seat,
+            };
+            Ok(self.scope.sign(inner.keys.keys(), &token))
+        };
+        match standing {
+            Standing::Waiting(place) => Ok(Turn::Waiting {
+                ticket: sign(None)?,
+                place,
+            }),
+            Standing::Seated(session) => {
+                let term = SeatTerm {
+                    start_s: session.start_s,
+                    limit_s: session
+                        .ends_s
+                        .map(|ends| ends.saturating_sub(session.start_s)),
+                };
+                Ok(Turn::Seated {
+                    seat: sign(Some(term))?,
+                    session,
+                })
+            }
+            Standing::Checking => Ok(Turn::Checking),
+            Standing::Gone => Err(TokenError::AlreadyUsed),
+        }
+    }
+}
+
+fn shown(token: &Token) -> Shown {
+    Shown {
+        id: token.id,
+        issuer: token.issuer,
+        class: token.class,
+        second: token.second,
+        start_s: token.seat.map(|seat| seat.start_s),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Grant;
+    use quota::Admission;
+
+    const LATE: Duration = Duration::from_secs(1_000_000);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn grant(t: u64, slots: u64, open: bool) -> Grant {
+        Grant {
+            slots,
+            open,
+            cluster_ms: t * 1_000,
+            ..Grant::default()
+        }
+    }
+
+    /// The door of a holder in Normandie, with keys that all of them share.
+    fn door(holder: &str, keys: &std::path::Path, first: &Grant) -> Door {
+        let names = Names {
+            pool: "ent".into(),
+            region: "normandie".into(),
+            holder: holder.into(),
+        };
+        let door = Door::new(&names, Settings::default(), Some(keys.into())).unwrap();
+        door.learn(KnownRules {
+            revision: 1,
+            classes: vec![("pupils".into(), false), ("teachers".into(), true)],
+            ..KnownRules::default()
+        });
+        door.publish(holder, 1);
+        door.granted(at(10), first);
+        door
+    }
+
+    impl Door {
+        fn granted(&self, now: Duration, grant: &Grant) {
+            let queue = &mut self.lock().queue;
+            queue.report(now);
+            queue.granted(now, LATE, grant);
+        }
+    }
+
+    fn keys() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        std::fs::write(&path, keys::new_key(1).unwrap()).unwrap();
+        (dir, path)
+    }
+
+    fn ticket(turn: &Turn) -> String {
+        match turn {
+            Turn::Waiting { ticket, .. } => ticket.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_user_waits_by_a_ticket_sits_by_a_seat_and_each_is_used_up() {
+        let (_dir, keys) = keys();
+        let door = door("portal-1", &keys, &grant(10, 0, false));
+        assert_eq!(door.arrive(at(10), "cooks"), Err(NoEntry::NoSuchClass));
+        let first = ticket(&door.arrive(at(10), "teachers").unwrap());
+        let again = ticket(&door.poll(at(12), &first).unwrap());
+        assert_ne!(first, again, "it lasts longer");
+        let admit = vec![Admission {
+            class: 1,
+            users: 1,
+            until_s: 13,
+        }];
+        door.granted(
+            at(13),
+            &Grant {
+                admit,
+                ..grant(13, 1, false)
+            },
+        );
+        let Turn::Seated { seat, session } = door.poll(at(14), &first).unwrap() else {
+            panic!("called");
+        };
+        assert_eq!(session.start_s, 14);
+        for token in [&seat, &first, &again] {
+            let turn = door.poll(at(15), token).unwrap();
+            assert!(
+                matches!(turn, Turn::Seated { .. }),
+                "one place, whatever shows it"
+            );
+        }
+        assert_eq!(door.leave(at(16), &seat), Ok(()));
+        for token in [&seat, &first, &again] {
+            assert_eq!(door.poll(at(17), token), Err(TokenError::AlreadyUsed));
+            assert_eq!(door.leave(at(17), token), Err(TokenError::AlreadyUsed));
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_front_end_is_asked_for_and_its_own_is_not() {
+        let (_dir, keys) = keys();
+        let one = door("portal-1", &keys, &grant(10, 0, false));
+        let two = door("portal-2", &keys, &grant(10, 0, false));
+        let token = ticket(&one.arrive(at(10), "pupils").unwrap());
+        assert_eq!(two.poll(at(11), &token), Ok(Turn::Checking));
+        let claims = two.lock().queue.report(at(12)).claims;
+        assert_eq!(claims.len(), 1);
+        assert_eq!(claims[0].issuer, quota::issuer("portal-1", 1));
+        let granted = vec![(claims[0].id, quota::Claimed::Granted)];
+        two.granted(
+            at(12),
+            &Grant {
+                claims: granted,
+                ..grant(12, 0, false)
+            },
+        );
+        let moved = ticket(&two.poll(at(13), &token).unwrap());
+        // Whoever issued it anew is asked for it from then on.
+        assert_eq!(one.leave(at(14), &token), Ok(()));
+        assert_eq!(
+            one.poll(at(14), &token),
+            Err(TokenError::AlreadyUsed),
+            "it issued this one"
+        );
+        assert_eq!(one.poll(at(14), &moved), Ok(Turn::Checking));
+        assert_eq!(
+            one.lock().queue.report(at(15)).claims[0].issuer,
+            quota::issuer("portal-2", 1)
+        );
+    }
+
+    #[test]
+    fn made_up_tokens_and_those_of_other_keys_are_refused() {
+        let (_dir, keys) = keys();
+        let one = door("portal-1", &keys, &grant(10, 0, false));
+        assert_eq!(one.poll(at(10), "nonsense"), Err(TokenError::Malformed));
+        let (_other_dir, other) = self::keys();
+        let other = door("portal-3", &other, &grant(10, 0, false));
+        let token = ticket(&other.arrive(at(10), "pupils").unwrap());
+        assert_eq!(one.poll(at(10), &token), Err(TokenError::Forged));
+        let own = ticket(&one.arrive(at(10), "pupils").unwrap());
+        let late = at(10 + u64::from(crate::tokens::TOKEN_LIFE_S));
+        assert_eq!(one.poll(late, &own), Err(TokenError::Expired));
+    }
+}
