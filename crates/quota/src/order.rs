@@ -14,8 +14,9 @@ use crate::outcome::Admission;
 use crate::rules::{Class, Rules};
 use crate::waiting::Line;
 
-/// What a user of a class with weight 1 adds to its pass.
-const STRIDE: u128 = 1 << 32;
+/// What a user of a class with weight 1 adds to its pass: so much that rounding it by the highest weight is
+/// nothing, however many are served.
+const STRIDE: u128 = 1 << 48;
 
 /// How many users of each class are served.
 pub(crate) type Served = [u64; MAX_CLASSES];
