@@ -1,6 +1,6 @@
 //! Users who come with a token of another front-end, and those who go to one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::slab::{Entry, NONE, State};
 use super::{Event, Grant, Queue, Shown, Standing};
@@ -25,8 +25,9 @@ pub struct Claims {
     used_up: BTreeMap<u64, u32>,
     /// Answers to who asks for a token of ours, and whether it was released.
     answers: VecDeque<(u64, bool)>,
-    /// How many of them the last report had.
+    /// How many of them the last report had, and how many claims.
     told: usize,
+    claimed: usize,
 }
 
 impl Claims {
@@ -54,9 +55,9 @@ impl Claims {
         }
     }
 
-    /// Whether somebody waits for what is to be told.
+    /// Whether somebody waits for what is to be told, or there is more than one report can hold.
     pub fn is_pressed(&self) -> bool {
-        !self.answers.is_empty()
+        !self.answers.is_empty() || self.shown.len() > MAX_CLAIMS_PER_REPORT
     }
 
     /// Claims, releases and refusals for a report: answers first, for others wait for them.
@@ -72,16 +73,23 @@ impl Claims {
             ids
         };
         let (released, refused) = (with(true), with(false));
-        let shown = &self.shown;
-        self.order.retain(|id| shown.contains_key(id));
-        let claims = self.order.iter().filter_map(|id| self.shown.get(id));
-        let claims = claims
-            .take(MAX_CLAIMS_PER_REPORT - self.told)
-            .map(|(shown, _)| TokenClaim {
+        if self.order.len() > self.shown.len() {
+            // Some were settled or withdrawn, and may have been shown again.
+            let mut once = BTreeSet::new();
+            self.order
+                .retain(|id| self.shown.contains_key(id) && once.insert(*id));
+        }
+        let most = MAX_CLAIMS_PER_REPORT - self.told;
+        let claims = self.order.iter().take(most).filter_map(|id| {
+            let (shown, _) = self.shown.get(id)?;
+            Some(TokenClaim {
                 id: shown.id,
                 issuer: shown.issuer,
-            });
-        (claims.collect(), released, refused)
+            })
+        });
+        let claims: Vec<_> = claims.collect();
+        self.claimed = claims.len();
+        (claims, released, refused)
     }
 
     fn show(&mut self, shown: Shown, now_s: u32) -> Standing {
@@ -120,13 +128,13 @@ impl Queue {
         let told = std::mem::take(&mut self.claims.told);
         self.claims.answers.drain(..told);
         self.claims.used_up.retain(|_, until| now_s < *until);
+        // Those that are not settled come again after the others.
+        let claimed = std::mem::take(&mut self.claims.claimed);
+        let order = &mut self.claims.order;
+        order.rotate_left(claimed.min(order.len()));
         for &(id, claimed) in &grant.claims {
             match claimed {
-                Claimed::Pending => {}
-                Claimed::TooMany => {
-                    self.claims.order.retain(|&other| other != id);
-                    self.claims.order.push_back(id);
-                }
+                Claimed::Pending | Claimed::TooMany => {}
                 Claimed::Refused => {
                     if self.claims.shown.remove(&id).is_some() {
                         self.claims

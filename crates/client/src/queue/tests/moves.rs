@@ -1,6 +1,7 @@
 //! Users who go from one front-end to another.
 
 use super::*;
+use quota::limits::MAX_CLAIMS_PER_REPORT;
 
 #[test]
 fn a_ticket_goes_from_one_front_end_to_another_and_is_never_at_both() {
@@ -110,4 +111,44 @@ fn a_seat_goes_on_elsewhere_before_who_waits_there_with_its_start() {
         b.show(at(52), seat),
         Standing::Seated(Session { start_s: 20, .. })
     ));
+}
+
+#[test]
+fn more_tokens_than_a_report_can_hold_are_claimed_in_turn() {
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    let shown = |id| Shown {
+        id,
+        issuer: 9,
+        class: 0,
+        second: 10,
+        start_s: None,
+    };
+    for id in 0..600 {
+        queue.show(at(10), shown(id));
+    }
+    assert!(queue.is_pressed(), "and soon");
+    let mut claimed = std::collections::BTreeSet::new();
+    for t in 11..14 {
+        let claims = queue.report(at(t)).claims;
+        assert!(claims.len() <= MAX_CLAIMS_PER_REPORT);
+        let pending = claims
+            .iter()
+            .map(|claim| (claim.id, quota::Claimed::Pending));
+        let claims = pending.collect();
+        let answer = Grant {
+            claims,
+            ..grant(t, 0, &[])
+        };
+        claimed.extend(answer.claims.iter().map(|claim| claim.0));
+        queue.granted(at(t), LATE, &answer);
+    }
+    assert_eq!(claimed.len(), 600);
+    for id in 0..599 {
+        assert!(queue.leave(at(14), id), "withdrawn");
+    }
+    queue.show(at(14), shown(7));
+    let claims = queue.report(at(14)).claims;
+    let ids: std::collections::BTreeSet<_> = claims.iter().map(|claim| claim.id).collect();
+    assert_eq!((claims.len(), ids), (2, [7, 599].into()), "each once");
+    assert!(!queue.is_pressed());
 }
