@@ -17,4 +17,5 @@ mod interop;
 mod kill;
 mod load;
 mod members;
+mod scripted;
 mod waiting;

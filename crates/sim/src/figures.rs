@@ -11,7 +11,7 @@ use crate::play::{Estimates, Own, Play, Policy};
 use crate::portals::{NoLimit, Static};
 use crate::preau::Preau;
 use crate::scenario::Scenario;
-use crate::users::{self, Users};
+use crate::users::{self, Users, Visit};
 
 /// A way of deciding who is seated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,27 @@ impl Morning {
             seed,
             users,
         }
+    }
+
+    /// A morning whose users are written out, all of the scenario's first region.
+    pub fn scripted(scenario: Scenario, seed: u64, script: Vec<Visit>) -> Self {
+        let users = Users::scripted(&scenario, script);
+        Self {
+            scenario,
+            seed,
+            users,
+        }
+    }
+
+    /// Plays a script, and says who was seated, by their place in the order of arrival, and after how many
+    /// milliseconds.
+    pub fn seatings(&self, way: Way) -> Vec<(u32, u32)> {
+        let mut play = Play::new(&self.scenario, self.seed, &self.users);
+        play.run(
+            way.policy(&self.scenario, self.seed).as_mut(),
+            &mut |_, _| {},
+        );
+        play.seatings
     }
 
     /// What is played.

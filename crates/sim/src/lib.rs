@@ -25,3 +25,4 @@ pub use scenario::{
     Arrivals, Class, Fault, FrontEnds, Overload, Patience, Region, Retry, Rules, Scenario,
     Sessions, Shape, Strangers,
 };
+pub use users::Visit;

@@ -90,6 +90,8 @@ pub struct Play<'a> {
     pub meter: Meter,
     /// Events so far.
     pub events: u64,
+    /// Who was seated, in order, and when; kept of a script alone.
+    pub seatings: Vec<(u32, Ms)>,
     stage: Vec<Stage>,
     /// When a user came, or came back after a lost session.
     since: Vec<Ms>,
@@ -111,6 +113,7 @@ impl<'a> Play<'a> {
             users,
             meter: Meter::new(scenario, users),
             events: 0,
+            seatings: Vec::new(),
             stage: vec![Stage::Away; users.len()],
             since: users.arrival.clone(),
             due: vec![0; users.len()],
@@ -224,7 +227,7 @@ impl<'a> Play<'a> {
     /// When a user has had enough, however often they have been turned away. Machines have all the
     /// patience in the world.
     fn patience_ends(&self, user: u32) -> Ms {
-        if self.is_stranger(user) {
+        if self.is_stranger(user) || self.users.script.is_some() {
             return Ms::MAX;
         }
         let (patience, _) = users::patience(self.scenario, self.seed, user);
@@ -287,7 +290,10 @@ impl<'a> Play<'a> {
 
     /// How long the session of a user lasts, where nothing slows it.
     pub fn session_ms(&self, user: u32) -> Ms {
-        users::session_ms(self.scenario, self.seed, user, self.is_stranger(user))
+        match self.users.visit(user) {
+            Some(visit) => visit.stays_ms,
+            None => users::session_ms(self.scenario, self.seed, user, self.is_stranger(user)),
+        }
     }
 
     /// Seats a user who waits; their session ends by itself.
@@ -306,6 +312,9 @@ impl<'a> Play<'a> {
         self.had_a_seat[word] |= bit;
         self.stage[place] = Stage::Seated;
         self.due[place] = Ms::MAX;
+        if self.users.script.is_some() {
+            self.seatings.push((user, self.now));
+        }
         self.meter.seats(Seating {
             region: self.users.region[place].into(),
             class: self.users.class[place],

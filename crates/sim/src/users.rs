@@ -30,6 +30,21 @@ pub struct Users {
     pub places: Vec<Place>,
     /// When all is over.
     pub ends: Ms,
+    /// What is written about each user, where they are not drawn.
+    pub script: Option<Vec<Visit>>,
+}
+
+/// One user of a scripted morning, whose patience has no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visit {
+    /// When they come, in milliseconds of the replay.
+    pub at_ms: u32,
+    /// Their class, by its place in the scenario.
+    pub class: u8,
+    /// Which front-end of the region they come to, from 0.
+    pub front_end: u16,
+    /// How long they stay once they are seated, in milliseconds.
+    pub stays_ms: u32,
 }
 
 /// A region's user while they are being put in order: when they come, by their region's clock, and their
@@ -61,6 +76,7 @@ impl Users {
             class: Vec::with_capacity(all),
             places: Vec::with_capacity(counts.len()),
             ends: 0,
+            script: None,
         };
         let length = (scenario.to.seconds - scenario.from.seconds) * 1_000;
         let classes = scenario.classes();
@@ -102,6 +118,29 @@ impl Users {
             });
         }
         users
+    }
+
+    /// The users of a script, all of the scenario's first region.
+    pub fn scripted(scenario: &Scenario, mut script: Vec<Visit>) -> Self {
+        script.sort_by_key(|visit| visit.at_ms);
+        let users = script.len() as u32;
+        let place = |at: usize| Place {
+            begins: 0,
+            users: if at == 0 { 0..users } else { users..users },
+        };
+        Self {
+            arrival: script.iter().map(|visit| visit.at_ms).collect(),
+            region: vec![0; script.len()],
+            class: script.iter().map(|visit| visit.class).collect(),
+            places: (0..scenario.region.len()).map(place).collect(),
+            ends: (scenario.to.seconds - scenario.from.seconds) * 1_000,
+            script: Some(script),
+        }
+    }
+
+    /// What is written about a user.
+    pub fn visit(&self, user: u32) -> Option<&Visit> {
+        self.script.as_ref()?.get(user as usize)
     }
 
     /// How many there are, strangers included.

@@ -130,9 +130,12 @@ impl Preau {
     /// The front-end that a user comes to.
     fn choose(&self, play: &Play<'_>, user: u32) -> usize {
         let region = play.region(user);
-        let drawn =
-            rng(play.seed, Draw::FrontEnd, u64::from(user) + 1).usize(..self.running[region]);
-        self.of_region[region].start + drawn
+        let running = self.running[region];
+        let chosen = match play.users.visit(user) {
+            Some(visit) => usize::from(visit.front_end) % running,
+            None => rng(play.seed, Draw::FrontEnd, u64::from(user) + 1).usize(..running),
+        };
+        self.of_region[region].start + chosen
     }
 
     fn line_up(&mut self, play: &mut Play<'_>, user: u32) {
