@@ -81,6 +81,13 @@ impl Front<'_> {
         }
     }
 
+    /// The cluster may have given the floor to others: somebody vouched that this holder had stopped.
+    pub fn drop_floor(&mut self) {
+        if let Self::Queue(queue) = self {
+            queue.drop_floor();
+        }
+    }
+
     /// No lease can be used now. Says whether that is news.
     pub fn run_out(&mut self, now: Duration, unreachable: bool) -> bool {
         match self {

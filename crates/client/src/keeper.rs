@@ -238,6 +238,7 @@ impl Keeper {
             Refused::Closing => {
                 self.closing = self.lease.take().map(|lease| (lease.slots, lease.deadline));
                 front.shut();
+                front.drop_floor();
             }
             Refused::StaleEpoch { current } => {
                 let current = current.unwrap_or(self.epoch);
@@ -256,7 +257,10 @@ impl Keeper {
                 self.lease = None;
                 front.forget();
             }
-            Refused::Other => self.next_report = now + REFUSED_PAUSE,
+            Refused::Other => {
+                front.drop_floor();
+                self.next_report = now + REFUSED_PAUSE;
+            }
         }
         if self.phase == Phase::Draining && matches!(flight.request, Request::Return { .. }) {
             self.phase = Phase::Done;

@@ -1,4 +1,8 @@
 //! Users who come with a token of another front-end, and those who go to one.
+//!
+//! A token is good for one place in the region: whoever has it is asked before another takes it over. The
+//! exception is a front-end that was cut off for longer than its lease. Nobody can ask it, and so whoever
+//! waits there may take the ticket elsewhere; it keeps their place, too, until they have been silent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -105,12 +105,17 @@ impl Queue {
     pub(crate) fn forget(&mut self) {
         self.shut();
         // What was told to the last life is not told to the next.
-        (self.floor, self.floor_granted) = (0, 0);
+        self.drop_floor();
         for at in self.users.places().collect::<Vec<_>>() {
             let user = self.user(at);
             self.remove(at);
             self.events.push(Event::Moved(user));
         }
+    }
+
+    /// Goes by no floor until the next grant.
+    pub(crate) fn drop_floor(&mut self) {
+        (self.floor, self.floor_granted) = (0, 0);
     }
 
     /// Whether a report should go out soon: arrivals are about to use up what is free.

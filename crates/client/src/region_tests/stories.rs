@@ -263,3 +263,48 @@ fn cut_off_a_front_end_goes_to_its_end_then_by_its_floor_and_comes_back() {
     assert!(standing.expires_in > Duration::from_secs(5), "{standing:?}");
     assert_eq!(standing.overdue, 0);
 }
+
+#[test]
+fn a_front_end_that_was_vouched_to_be_gone_and_is_not_comes_back() {
+    for cut_off in [false, true] {
+        let mut region = Region::new(10, 2);
+        let floor = Change::SetFloor {
+            pool: "ent".into(),
+            region: "normandie".into(),
+            holder: Some("portal-0".into()),
+            slots: 2,
+        };
+        let smaller = SetRegion {
+            pool: "ent".into(),
+            name: "normandie".into(),
+            nominal: 8,
+            ceiling: None,
+            weight: 1,
+        };
+        region.configure("floor", vec![Change::SetRegion(smaller), floor]);
+        region.fill(8);
+        assert_eq!(region.fronts[0].queue.floor(), 2);
+        if cut_off {
+            region.fronts[0].connected = false;
+            region.run(20_000);
+            // Whoever vouches for it says that nobody sits there any more.
+            region.fronts[0].queue.end_newest(u64::MAX);
+        }
+        let gone = quota::RemoveHolder {
+            request_id: "gone".into(),
+            holder: "portal-0".into(),
+            pool: Some("ent".into()),
+        };
+        region.apply(Command::RemoveHolder(gone)).unwrap();
+        region.fronts[0].connected = true;
+        region.run(20_000);
+        let front = &region.fronts[0];
+        assert_eq!(front.queue.floor(), 2, "told anew; cut off: {cut_off}");
+        assert!(front.keeper.ever_granted());
+        region.waiting.clear();
+        region.loose = true;
+        region.arrive(0, 0);
+        region.run(3_000);
+        assert!(region.fronts[0].queue.in_use() > 0);
+    }
+}
