@@ -326,7 +326,7 @@ fn figures_table(runs: &[Figures]) -> String {
         let _ = write!(html, "<th>seated by {time}");
     }
     html += "<th>seated<th>gave up<th>lost<th>wait p50<th>p90<th>p99<th>inversions per million\
-             <th>Jain, waits<th>Jain, service<th>use while someone waits<th>most over budget<th>messages\n";
+             <th>lasting ones<th>Jain, waits<th>Jain, service<th>use while someone waits<th>most over budget<th>messages\n";
     for run in runs {
         let _ = write!(html, "<tr><td>{}", run.policy);
         for time in &times {
@@ -338,7 +338,7 @@ fn figures_table(runs: &[Figures]) -> String {
         }
         let _ = writeln!(
             html,
-            "<td>{}<td>{}<td>{}<td>{:.1} s<td>{:.1} s<td>{:.1} s<td>{:.0}<td>{:.3}<td>{:.3}<td>{:.2} %<td>{}<td>{}",
+            "<td>{}<td>{}<td>{}<td>{:.1} s<td>{:.1} s<td>{:.1} s<td>{:.0}<td>{:.0}<td>{:.3}<td>{:.3}<td>{:.2} %<td>{}<td>{}",
             run.seated,
             run.gave_up,
             run.lost,
@@ -346,6 +346,7 @@ fn figures_table(runs: &[Figures]) -> String {
             run.wait_p90_s,
             run.wait_p99_s,
             run.inversions_per_million,
+            run.lasting_inversions_per_million,
             run.jain_regions,
             run.jain_service,
             100.0 * run.utilisation_while_waiting,
