@@ -126,10 +126,14 @@ fn window(morning: &Morning) -> (u32, u32) {
     )
 }
 
-fn clock(morning: &Morning, ms: u32) -> String {
-    let (from, _) = window(morning);
-    let seconds = morning.scenario().from.seconds + ms.saturating_sub(from) / 1_000;
-    TimeOfDay::of(seconds).to_string()
+/// Minutes of the local day of a region whose part of it began at `begins`: so that the axis has round times.
+fn minutes(morning: &Morning, begins: u32, ms: u32) -> f64 {
+    let seconds = f64::from(ms.saturating_sub(begins)) / 1_000.0;
+    (f64::from(morning.scenario().from.seconds) + seconds) / 60.0
+}
+
+fn clock(minutes: f64) -> String {
+    TimeOfDay::of((minutes * 60.0).round() as u32).to_string()
 }
 
 fn colour(at: usize) -> RGBColor {
@@ -138,6 +142,7 @@ fn colour(at: usize) -> RGBColor {
 
 fn use_of_capacity(morning: &Morning, runs: &[Figures], area: &Area<'_>) -> Drawn {
     let (from, to) = window(morning);
+    let at = |ms| minutes(morning, from, ms);
     let inside = |s: &&Sample| (from..=to).contains(&s.at);
     let most = runs
         .iter()
@@ -151,10 +156,10 @@ fn use_of_capacity(morning: &Morning, runs: &[Figures], area: &Area<'_>) -> Draw
         .margin(8)
         .x_label_area_size(28)
         .y_label_area_size(64)
-        .build_cartesian_2d(from..to, 0.0..most as f64 * 1.05)?;
+        .build_cartesian_2d(at(from)..at(to), 0.0..most as f64 * 1.05)?;
     chart
         .configure_mesh()
-        .x_label_formatter(&|ms| clock(morning, *ms))
+        .x_label_formatter(&|minutes| clock(*minutes))
         .y_label_formatter(&|n| thousands(*n))
         .label_style((FONT, 13))
         .x_labels(13)
@@ -166,20 +171,20 @@ fn use_of_capacity(morning: &Morning, runs: &[Figures], area: &Area<'_>) -> Draw
             .samples
             .iter()
             .filter(inside)
-            .map(|s| (s.at, s.capacity as f64));
+            .map(|s| (at(s.at), s.capacity as f64));
         chart
             .draw_series(LineSeries::new(line, BLACK.mix(0.4)))?
             .label("capacity")
             .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLACK.mix(0.4)));
     }
-    for (at, run) in runs.iter().enumerate() {
+    for (i, run) in runs.iter().enumerate() {
         let samples = run.plots.samples.iter().filter(inside);
-        let line = samples.map(|s| (s.at, s.used.iter().sum::<u64>() as f64));
+        let line = samples.map(|s| (at(s.at), s.used.iter().sum::<u64>() as f64));
         chart
-            .draw_series(LineSeries::new(line, colour(at).stroke_width(2)))?
+            .draw_series(LineSeries::new(line, colour(i).stroke_width(2)))?
             .label(run.policy)
             .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + 16, y)], colour(at).stroke_width(2))
+                PathElement::new([(x, y), (x + 16, y)], colour(i).stroke_width(2))
             });
     }
     legend!(chart)
@@ -274,6 +279,7 @@ fn regions(morning: &Morning, run: &Figures, area: &Area<'_>) -> Drawn {
     let cells = area.split_evenly((rows, COLUMNS));
     for (at, (region, cell)) in scenario.region.iter().zip(&cells).enumerate() {
         let begins = morning.begins(at);
+        let x = |ms| minutes(morning, begins, ms);
         let inside: Vec<&Sample> = run
             .plots
             .samples
@@ -287,12 +293,10 @@ fn regions(morning: &Morning, run: &Figures, area: &Area<'_>) -> Drawn {
             .caption(&region.name, (FONT, 13))
             .x_label_area_size(20)
             .y_label_area_size(40)
-            .build_cartesian_2d(begins..begins + length, 0.0..most as f64 * 1.05)?;
+            .build_cartesian_2d(x(begins)..x(begins + length), 0.0..most as f64 * 1.05)?;
         chart
             .configure_mesh()
-            .x_label_formatter(&|ms| {
-                TimeOfDay::of(scenario.from.seconds + (ms - begins) / 1_000).to_string()
-            })
+            .x_label_formatter(&|minutes| clock(*minutes))
             .y_label_formatter(&|n| format!("{:.0}", n / 1_000.0))
             .x_labels(4)
             .y_labels(4)
@@ -305,7 +309,7 @@ fn regions(morning: &Morning, run: &Figures, area: &Area<'_>) -> Drawn {
             (LOST, |s, at| s.lost[at]),
         ];
         for (colour, value) in lines {
-            let line = inside.iter().map(|s| (s.at, value(s, at) as f64));
+            let line = inside.iter().map(|s| (x(s.at), value(s, at) as f64));
             chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
         }
     }
