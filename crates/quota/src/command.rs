@@ -212,9 +212,9 @@ pub struct Report {
     /// Who waits, by class and then second, no two buckets of the same: at most
     /// [`MAX_BUCKETS`](crate::limits::MAX_BUCKETS).
     pub waiting: Vec<Bucket>,
-    /// Buckets before this second hold the arrivals of that second alone, and nobody who arrived before it
-    /// is still to be reported; from here on a bucket stands for its second and later ones. Where the region
-    /// is ordered nobody of it who arrived at or after the lowest of these is seated.
+    /// Nobody who arrived before this second is still to be reported. A bucket may stand for its second and
+    /// later ones: it counts as its second, and an admission from it ends with that. Where the region is
+    /// ordered nobody of it who arrived at or after the lowest of these is seated.
     pub exact_until_s: u32,
     /// Sessions that have ended since the last report.
     pub left: u64,
