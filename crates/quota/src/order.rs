@@ -29,6 +29,9 @@ pub(crate) struct Terms<'a> {
     pub horizon: u32,
     /// Whoever arrived in this second or before has waited too long.
     pub overdue_s: Option<u32>,
+    /// Whether nobody is admitted while another holder has anyone of the class before them, who is admitted
+    /// with that holder's next report.
+    pub in_turn: bool,
 }
 
 impl Terms<'_> {
@@ -175,8 +178,7 @@ fn by_weight(lines: &[Line], terms: Terms<'_>, left: u64, next: &Served, served:
 }
 
 /// Of those that are served, the ones of one holder: whom to admit of its buckets, which are by class and
-/// second. Nobody is admitted while another holder has anyone of the class who came in an earlier second: they
-/// are admitted first, with that holder's next report. What is left of the buckets goes to `rest`, and how many were served by weight to each class's
+/// second. What is left of the buckets goes to `rest`, and how many were served by weight to each class's
 /// pass.
 pub(crate) fn admit(
     lines: &mut [Line],
@@ -211,7 +213,7 @@ pub(crate) fn admit(
             while let Some((_, users)) = seconds.next_if(|(second, _)| **second < bucket.second) {
                 earlier = earlier.saturating_add(*users);
             }
-            if earlier > own {
+            if terms.in_turn && earlier > own {
                 rest.extend_from_slice(&mine[i..]);
                 break;
             }

@@ -76,14 +76,14 @@ proptest! {
         overdue_s in prop::option::of(0u32..20),
         free in 0u64..120,
     ) {
-        let terms = Terms { rules: &rules, horizon, overdue_s };
+        let terms = Terms { rules: &rules, horizon, overdue_s, in_turn: false };
         prop_assert_eq!(serve(&lines[..lines.len().min(4)], terms, free), slow(&lines[..lines.len().min(4)], terms, free));
     }
 
-    /// Nobody of a holder is admitted while another holder has anyone of the class before them; and
+    /// In turn, nobody of a holder is admitted while another holder has anyone of the class before them; and
     /// somebody is always next, so that all are served in the end.
     #[test]
-    fn nobody_is_passed(
+    fn in_turn_nobody_is_passed(
         all in prop::collection::vec((0u8..3, 0u32..12, 1u32..6, 0usize..3), 0..40),
         rules in rules(),
         free in 0u64..100,
@@ -101,7 +101,7 @@ proptest! {
             let all = holders[holder].iter();
             all.map(|(&(class, second), &users)| Bucket { class, second, users }).collect()
         };
-        let terms = Terms { rules: &rules, horizon: 10, overdue_s: None };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: None, in_turn: true };
         let served = serve(&lines, terms, free);
         for admission in admit(&mut lines.clone(), terms, &served, &buckets(mine), &mut Vec::new()) {
             for other in (0..3).filter(|&other| other != mine) {
@@ -129,40 +129,31 @@ proptest! {
             *line.seconds.entry(second).or_default() += u64::from(users);
             line.total += u64::from(users);
         }
-        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2) };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2), in_turn: false };
         let expected = serve(&lines, terms, free);
         let mut free = free;
         let mut sum = [0; MAX_CLASSES];
-        let mut holders: Vec<Vec<Bucket>> = holders
-            .into_iter()
-            .map(|holder| {
-                let all = holder.into_iter();
-                all.map(|((class, second), users)| Bucket { class, second, users }).collect()
-            })
-            .collect();
-        // Whoever is behind another holder's users is admitted once those have been.
-        let mut some = true;
-        while std::mem::take(&mut some) {
-            for buckets in &mut holders {
-                let served = serve(&lines, terms, free);
-                let mut rest = Vec::new();
-                let admitted = admit(&mut lines, terms, &served, buckets, &mut rest);
-                let users = |buckets: &[Bucket]| buckets.iter().map(|b| u64::from(b.users)).sum::<u64>();
-                let all: u64 = admitted.iter().map(|a| u64::from(a.users)).sum();
-                prop_assert_eq!(users(&rest) + all, users(buckets));
-                for (class, second, gone) in gone(buckets, &rest) {
-                    let line = &mut lines[usize::from(class)];
-                    let left = line.seconds.entry(second).or_default();
-                    *left -= gone;
-                    line.total -= gone;
-                    line.seconds.retain(|_, users| *users > 0);
-                }
-                for admission in admitted {
-                    sum[usize::from(admission.class)] += u64::from(admission.users);
-                    free -= u64::from(admission.users);
-                    some = true;
-                }
-                *buckets = rest;
+        for holder in holders {
+            let buckets: Vec<Bucket> = holder
+                .into_iter()
+                .map(|((class, second), users)| Bucket { class, second, users })
+                .collect();
+            let served = serve(&lines, terms, free);
+            let mut rest = Vec::new();
+            let admitted = admit(&mut lines, terms, &served, &buckets, &mut rest);
+            let users = |buckets: &[Bucket]| buckets.iter().map(|b| u64::from(b.users)).sum::<u64>();
+            let all: u64 = admitted.iter().map(|a| u64::from(a.users)).sum();
+            prop_assert_eq!(users(&rest) + all, users(&buckets));
+            for (class, second, gone) in gone(&buckets, &rest) {
+                let line = &mut lines[usize::from(class)];
+                let left = line.seconds.get_mut(&second).unwrap();
+                *left -= gone;
+                line.total -= gone;
+                line.seconds.retain(|_, users| *users > 0);
+            }
+            for admission in admitted {
+                sum[usize::from(admission.class)] += u64::from(admission.users);
+                free -= u64::from(admission.users);
             }
         }
         prop_assert_eq!(sum, expected);

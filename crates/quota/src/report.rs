@@ -117,23 +117,26 @@ impl State {
         let parts = pool.parts(region, &self.ranks).reporting;
         let idle = report.kept - report.in_use;
         let open = is_open(pool, region, parts);
-        let free = match mode {
+        let (free, in_turn) = match mode {
             // Nobody else is given what this holder has.
-            Mode::Frozen => before - report.in_use,
+            Mode::Frozen => (before - report.in_use, false),
             // Its idle slots are there for whoever is next.
             Mode::Open => {
                 let held = region.reporting_held - idle;
                 let room = pool.usable().saturating_sub(pool.held - idle);
-                parts.saturating_sub(held).min(room)
+                let due = parts.saturating_sub(held);
+                // What the pool has not for all regions is no region's to keep for those of other holders who
+                // come first: nobody may pass them, for another region may have it by then.
+                (due.min(room), room < due)
             }
-            Mode::Paused | Mode::Draining | Mode::Closed => 0,
+            Mode::Paused | Mode::Draining | Mode::Closed => (0, false),
         };
         let wanted = lease.wanted;
 
         let admit = if open {
             self.admit_all(place, now_s)
         } else if free > 0 && !report.waiting.is_empty() {
-            self.admit_next(place, mode, free, now_s)
+            self.admit_next(place, mode, free, in_turn, now_s)
         } else {
             Vec::new()
         };
@@ -199,7 +202,14 @@ impl State {
     }
 
     /// Admits those of a holder who are next in the region, where there are so many free slots.
-    fn admit_next(&mut self, place: u32, mode: Mode, free: u64, now_s: u32) -> Vec<Admission> {
+    fn admit_next(
+        &mut self,
+        place: u32,
+        mode: Mode,
+        free: u64,
+        in_turn: bool,
+        now_s: u32,
+    ) -> Vec<Admission> {
         let Some((lease, pool)) = self.lease_and_pool(place) else {
             return Vec::new();
         };
@@ -216,6 +226,7 @@ impl State {
             overdue_s: now_s
                 .checked_sub(overtake_s)
                 .filter(|&overdue_s| overdue_s >= opened_s),
+            in_turn,
         };
         let mut rest = Vec::new();
         let lines = &mut region.waiting.lines;
