@@ -169,7 +169,7 @@ impl State {
         let pool = self.pools[place as usize].as_mut()?;
         (pool.capacity, pool.ttl_ms, pool.drift_ppm) = (to.capacity, to.ttl_ms, to.drift_ppm);
         (pool.gate, pool.calendar) = (to.gate, to.calendar);
-        if pool.rules != to.rules {
+        if *pool.rules != to.rules {
             pool.set_rules(to.rules);
         }
         for (region, terms) in to.regions {
@@ -241,7 +241,7 @@ impl State {
 impl Pool {
     /// Takes on other rules.
     fn set_rules(&mut self, rules: Rules) {
-        self.rules = rules;
+        self.rules = rules.into();
         self.rules_revision += 1;
     }
 

@@ -202,7 +202,7 @@ fn drafted(state: &State, name: &str) -> Option<PoolDraft> {
         capacity: pool.capacity,
         ttl_ms: pool.ttl_ms,
         drift_ppm: pool.drift_ppm,
-        rules: pool.rules.clone(),
+        rules: Rules::clone(&pool.rules),
         gate: pool.gate.clone(),
         calendar: pool.calendar.clone(),
         regions: regions.collect(),

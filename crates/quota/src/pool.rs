@@ -33,7 +33,8 @@ pub(crate) struct Pool {
     pub region_index: BTreeMap<Arc<str>, u32>,
     pub regions: Vec<Option<Region>>,
     pub holders: BTreeMap<Arc<str>, Holder>,
-    pub rules: Rules,
+    /// Shared with whoever answers a report by them, outside of the state.
+    pub rules: Arc<Rules>,
     /// How many times the rules were set, from 1.
     pub rules_revision: u64,
     pub gate: Gate,
@@ -121,7 +122,7 @@ impl Pool {
             region_index: BTreeMap::new(),
             regions: Vec::new(),
             holders: BTreeMap::new(),
-            rules: Rules::default(),
+            rules: Arc::default(),
             rules_revision: 1,
             gate: Gate::default(),
             calendar: Vec::new(),

@@ -128,7 +128,7 @@ impl State {
         )?;
         let mut pool = Pool::new(&name, from.capacity, from.ttl_ms, from.drift_ppm);
         pool.round_ms = from.round_ms;
-        pool.rules = from.rules.into_owned();
+        pool.rules = from.rules.into_owned().into();
         pool.rules_revision = from.rules_revision;
         pool.gate = from.gate.into_owned();
         pool.calendar = from.calendar.into_owned();

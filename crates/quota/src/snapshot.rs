@@ -169,7 +169,7 @@ impl State {
             drift_ppm: pool.drift_ppm,
             dirty: pool.dirty,
             round_ms: pool.round_ms,
-            rules: Cow::Borrowed(&pool.rules),
+            rules: Cow::Borrowed(&*pool.rules),
             rules_revision: pool.rules_revision,
             gate: Cow::Borrowed(&pool.gate),
             calendar: Cow::from(&pool.calendar),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::calendar::Scheduled;
 use crate::floors::Floors;
@@ -265,7 +266,7 @@ impl State {
     }
 
     /// The rules by which the users of a lease wait, and their revision, in O(log n).
-    pub fn lease_rules(&self, lease: LeaseId) -> Option<(&Rules, u64)> {
+    pub fn lease_rules(&self, lease: LeaseId) -> Option<(&Arc<Rules>, u64)> {
         let lease = self.leases.get(self.leases.find(lease).ok()?)?;
         let pool = self.pools[lease.pool as usize].as_ref()?;
         Some((&pool.rules, pool.rules_revision))
@@ -357,7 +358,7 @@ fn pool_view(pool: &Pool) -> PoolView {
         leases: sum(|region| region.leases),
         mode: pool.gate.mode,
         reason: pool.gate.reason.clone(),
-        rules: pool.rules.clone(),
+        rules: Rules::clone(&pool.rules),
         rules_revision: pool.rules_revision,
         set_aside: pool.set_aside,
     }

@@ -1,5 +1,7 @@
 //! `LeaseService`: the single calls. [`super::hold`] has the stream.
 
+use std::sync::Arc;
+
 use api::v1::lease_service_client::LeaseServiceClient as Client;
 use api::v1::lease_service_server::LeaseService;
 use api::{status, v1};
@@ -146,7 +148,7 @@ impl Context {
         let (lease, known) = (LeaseId(message.lease_id), message.rules_revision);
         let read = |state: &State| {
             let (rules, revision) = state.lease_rules(lease)?;
-            Some((rules.clone(), revision))
+            Some((Arc::clone(rules), revision))
         };
         let mut rules = self.core.with_state(read);
         if rules.is_none() {
@@ -159,7 +161,10 @@ impl Context {
             Some((rules, _)) => (rules, message),
             None => {
                 let waiting = Vec::new();
-                (Rules::default(), v1::ReportRequest { waiting, ..message })
+                (
+                    Arc::<Rules>::default(),
+                    v1::ReportRequest { waiting, ..message },
+                )
             }
         };
         let report = api::report(message, &rules).map_err(|refusal| status::refused(&refusal))?;
