@@ -120,13 +120,7 @@ fn learned(revision: u64, rules: &v1::Rules) -> KnownRules {
             .iter()
             .map(|class| (class.name.clone(), class.first))
             .collect(),
-        session: SessionRules {
-            limit_s: session.limit_s,
-            idle_s: session.idle_s,
-            when_waiting_s: session.when_waiting_s,
-            notice_s: session.notice_s,
-            least_s: session.least_s,
-        },
+        session: session.into(),
     }
 }
 

@@ -1,18 +1,10 @@
 //! `preau bench`, run as a user runs it: a load is measured on a cluster of its own, and its figures are
 //! looked at.
 
-#![allow(clippy::panic, reason = "tests")]
-
 mod common;
 
-use common::preau;
+use common::{number, preau};
 use serde_json::Value;
-
-fn number(json: &Value, field: &str) -> u64 {
-    json[field]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{field} is {}, expected a number", json[field]))
-}
 
 #[test]
 fn a_load_is_measured_on_a_cluster_of_its_own() {

@@ -1,17 +1,9 @@
 //! `preau dev`, run as a user runs it: a morning is played, and its figures are looked at.
 
-#![allow(clippy::panic, reason = "tests")]
-
 mod common;
 
-use common::{preau, preau_with};
+use common::{number, preau, preau_with};
 use serde_json::Value;
-
-fn number(json: &Value, field: &str) -> u64 {
-    json[field]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{field} is {}, expected a number", json[field]))
-}
 
 #[test]
 fn the_morning_is_played_within_the_budget() {

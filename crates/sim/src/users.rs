@@ -149,8 +149,9 @@ impl Users {
     }
 }
 
-/// Users of each region, by population: whole ones by largest remainder, then by name.
-fn by_population(scenario: &Scenario, users: u64) -> Vec<u64> {
+/// Users, or whatever else there is, of each region by population: whole ones by largest remainder, then by
+/// name.
+pub fn by_population(scenario: &Scenario, users: u64) -> Vec<u64> {
     let claims: Vec<quota::Claim<'_>> = scenario
         .region
         .iter()

@@ -243,15 +243,21 @@ pub(crate) fn rules(field: &str, rules: v1::Rules) -> Result<Rules, Refusal> {
         overtake_s: rules
             .overtake_s
             .unwrap_or(quota::limits::DEFAULT_OVERTAKE_S),
-        session: SessionRules {
+        session: session.into(),
+        reclaim,
+    })
+}
+
+impl From<v1::SessionRules> for SessionRules {
+    fn from(session: v1::SessionRules) -> Self {
+        Self {
             limit_s: session.limit_s,
             idle_s: session.idle_s,
             when_waiting_s: session.when_waiting_s,
             notice_s: session.notice_s,
             least_s: session.least_s,
-        },
-        reclaim,
-    })
+        }
+    }
 }
 
 /// A calendar entry as a message says it, in the field of this path.

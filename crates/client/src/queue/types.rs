@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use quota::{Admission, Bucket, Claimed, Flow, Mode, Reported, SessionRules, TokenClaim, Wait};
+use quota::{
+    Admission, Bucket, Claimed, Flow, LeaseId, Mode, Reported, SessionRules, TokenClaim, Wait,
+};
 
 /// A user as the queue knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +205,26 @@ pub struct Report {
     pub released: Vec<u64>,
     /// Ids asked for and used up here.
     pub refused: Vec<u64>,
+}
+
+impl Report {
+    /// The command that reports this for a lease.
+    pub fn of(self, lease: LeaseId, seq: u64) -> quota::Report {
+        quota::Report {
+            lease,
+            seq,
+            kept: self.kept,
+            in_use: self.in_use,
+            spare: self.spare,
+            waiting: self.waiting,
+            exact_until_s: self.exact_until_s,
+            left: self.left,
+            floor: self.floor,
+            claims: self.claims,
+            released: self.released,
+            refused: self.refused,
+        }
+    }
 }
 
 /// A token from another front-end, its signature verified.

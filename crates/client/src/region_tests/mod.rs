@@ -206,20 +206,9 @@ impl Region {
                 seq,
                 wanted,
             }),
-            Request::Report { lease, seq, report } => Command::Report(quota::Report {
-                lease: LeaseId(lease),
-                seq,
-                kept: report.kept,
-                in_use: report.in_use,
-                spare: report.spare,
-                waiting: report.waiting,
-                exact_until_s: report.exact_until_s,
-                left: report.left,
-                floor: report.floor,
-                claims: report.claims,
-                released: report.released,
-                refused: report.refused,
-            }),
+            Request::Report { lease, seq, report } => {
+                Command::Report(report.of(LeaseId(lease), seq))
+            }
             Request::Return { lease, seq } => Command::Return(quota::Return {
                 lease: LeaseId(lease),
                 seq,

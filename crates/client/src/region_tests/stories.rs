@@ -206,8 +206,8 @@ fn who_is_first_goes_first_and_weights_share_the_rest() {
     );
 }
 
-#[test]
-fn cut_off_a_front_end_goes_to_its_end_then_by_its_floor_and_comes_back() {
+/// Ten slots, two front-ends, and a floor of two for the first.
+fn with_a_floor() -> Region {
     let mut region = Region::new(10, 2);
     let floor = Change::SetFloor {
         pool: "ent".into(),
@@ -223,6 +223,12 @@ fn cut_off_a_front_end_goes_to_its_end_then_by_its_floor_and_comes_back() {
         weight: 1,
     };
     region.configure("floor", vec![Change::SetRegion(smaller), floor]);
+    region
+}
+
+#[test]
+fn cut_off_a_front_end_goes_to_its_end_then_by_its_floor_and_comes_back() {
+    let mut region = with_a_floor();
     region.run(3_000);
     assert_eq!(region.fronts[0].queue.floor(), 2);
     let seated = region.fill(8);
@@ -267,21 +273,7 @@ fn cut_off_a_front_end_goes_to_its_end_then_by_its_floor_and_comes_back() {
 #[test]
 fn a_front_end_that_was_vouched_to_be_gone_and_is_not_comes_back() {
     for cut_off in [false, true] {
-        let mut region = Region::new(10, 2);
-        let floor = Change::SetFloor {
-            pool: "ent".into(),
-            region: "normandie".into(),
-            holder: Some("portal-0".into()),
-            slots: 2,
-        };
-        let smaller = SetRegion {
-            pool: "ent".into(),
-            name: "normandie".into(),
-            nominal: 8,
-            ceiling: None,
-            weight: 1,
-        };
-        region.configure("floor", vec![Change::SetRegion(smaller), floor]);
+        let mut region = with_a_floor();
         region.fill(8);
         assert_eq!(region.fronts[0].queue.floor(), 2);
         if cut_off {

@@ -1,7 +1,7 @@
 //! Runs the real binary.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 pub mod cluster;
 
@@ -82,4 +82,12 @@ pub fn preau_with(args: &[&str], input: &str) -> Ran {
         .write_all(input.as_bytes())
         .unwrap();
     child.wait_with_output().unwrap().into()
+}
+
+/// A number among a run's figures.
+#[track_caller]
+pub fn number(json: &serde_json::Value, field: &str) -> u64 {
+    json[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{field} is {}, expected a number", json[field]))
 }

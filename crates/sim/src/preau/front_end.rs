@@ -117,23 +117,7 @@ impl FrontEnd {
                 seq: self.seq,
                 wanted: 0,
             }),
-            Some(lease) => {
-                let report = self.queue.report(at(now));
-                Command::Report(quota::Report {
-                    lease,
-                    seq: self.seq,
-                    kept: report.kept,
-                    in_use: report.in_use,
-                    spare: report.spare,
-                    waiting: report.waiting,
-                    exact_until_s: report.exact_until_s,
-                    left: report.left,
-                    floor: report.floor,
-                    claims: report.claims,
-                    released: report.released,
-                    refused: report.refused,
-                })
-            }
+            Some(lease) => Command::Report(self.queue.report(at(now)).of(lease, self.seq)),
         };
         self.asked.insert(Asked {
             seq: self.seq,

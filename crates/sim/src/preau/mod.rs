@@ -13,7 +13,7 @@ use quota::{Outcome, Reply};
 use crate::play::{Play, Stage};
 use crate::random::{Draw, rng};
 use crate::scenario::Scenario;
-use crate::users::{Ms, retry_ms};
+use crate::users::{Ms, by_population, retry_ms};
 use coordinator::Coordinator;
 use front_end::{FrontEnd, at};
 
@@ -373,18 +373,7 @@ fn answer_bytes(outcome: &Outcome) -> usize {
 
 /// Front-ends of each region, in proportion to its users, two at least.
 fn counts(scenario: &Scenario) -> Vec<usize> {
-    let claims: Vec<quota::Claim<'_>> = scenario
-        .region
-        .iter()
-        .map(|region| quota::Claim {
-            name: &region.name,
-            demand: u64::from(u32::MAX),
-            nominal: 0,
-            ceiling: None,
-            weight: region.population,
-        })
-        .collect();
-    let shared = quota::share(scenario.front_ends.count.into(), &claims);
+    let shared = by_population(scenario, scenario.front_ends.count.into());
     shared
         .into_iter()
         .map(|count| (count as usize).max(2))
