@@ -1,0 +1,211 @@
+//! The budget: at every instant, what all holders may use by their own clocks adds up to at most what the pool
+//! can carry.
+//!
+//! A capacity that an operator lowers comes into force as holders hear of it: what was granted before may still
+//! come in for as long as a lease lasts. After that what is out may only come down until it is within the
+//! capacity. A change whose outcome is unknown may have raised a capacity for good.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::{Answer, Call, Change, Operation, Record, Use};
+use crate::verdict::{Rule, Violation, violation};
+
+/// Checks it; the first violation of each pool is given.
+pub fn check(history: &[Record]) -> Vec<Violation> {
+    let mut uses: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
+    for record in history {
+        if let Record::Use(using) = record {
+            uses.entry(&using.pool).or_default().push(using);
+        }
+    }
+    let pools = uses.into_iter();
+    pools
+        .filter_map(|(pool, uses)| check_pool(pool, uses, capacities(history, pool)))
+        .collect()
+}
+
+/// A capacity that may have been in force from one time to another.
+#[derive(Debug, Clone, Copy)]
+struct Capacity {
+    slots: u64,
+    from: u64,
+    until: u64,
+}
+
+/// All capacities of a pool and when they may have been in force.
+fn capacities(history: &[Record], pool: &str) -> Vec<Capacity> {
+    let operations = history.iter().filter_map(|record| match record {
+        Record::Operation(operation) => Some(operation),
+        _ => None,
+    });
+    let changes: Vec<(&Operation, &str, u64)> = operations
+        .filter_map(|operation| match &operation.call {
+            Call::Configure {
+                request_id,
+                changes,
+                ..
+            } => Some((operation, request_id.as_str(), set_to(changes, pool)?)),
+            _ => None,
+        })
+        .collect();
+    // Of those that were carried out it is known in which order. A retry says when it was at the latest.
+    let mut known: BTreeMap<u64, Capacity> = BTreeMap::new();
+    let mut sent: BTreeMap<&str, u64> = BTreeMap::new();
+    for &(operation, id, _) in &changes {
+        let first = sent.entry(id).or_insert(u64::MAX);
+        *first = (*first).min(operation.invoke_ns);
+    }
+    let mut answered = BTreeSet::new();
+    for &(operation, id, slots) in &changes {
+        if let Answer::Configured { revision } = operation.answer {
+            answered.insert(id);
+            let from = sent[id];
+            let until = operation.return_ns;
+            let known = known
+                .entry(revision)
+                .or_insert(Capacity { slots, from, until });
+            known.until = known.until.min(until);
+        }
+    }
+    let mut capacities: Vec<Capacity> = known.into_values().collect();
+    for at in 0..capacities.len() {
+        capacities[at].until = capacities.get(at + 1).map_or(u64::MAX, |next| next.until);
+    }
+    let unknown = changes.iter().filter(|(operation, id, _)| {
+        matches!(operation.answer, Answer::Unknown(_)) && !answered.contains(id)
+    });
+    capacities.extend(unknown.map(|&(operation, _, slots)| Capacity {
+        slots,
+        from: operation.invoke_ns,
+        until: u64::MAX,
+    }));
+    capacities
+}
+
+/// What changes set a pool's capacity to, where they do.
+fn set_to(changes: &[Change], of: &str) -> Option<u64> {
+    changes.iter().rev().find_map(|change| match change {
+        Change::Capacity { pool, capacity } if pool == of => Some(*capacity),
+        Change::RemovePool { pool } if pool == of => Some(0),
+        _ => None,
+    })
+}
+
+/// What changes at an instant.
+enum Event<'a> {
+    Uses(&'a Use),
+    /// The time of this record is over.
+    Ends(&'a Use),
+    Holds(u64),
+    /// The capacity is not in force any more, and nothing granted under it is good any more.
+    Fades(u64),
+}
+
+fn check_pool(pool: &str, mut uses: Vec<&Use>, capacities: Vec<Capacity>) -> Option<Violation> {
+    uses.sort_by_key(|using| using.at_ns);
+    let first_ns = uses.first()?.at_ns;
+    if capacities.is_empty() {
+        let what = format!("the history does not say what pool {pool:?} can carry");
+        return Some(violation(Rule::Undecided, first_ns, what));
+    }
+    let longest = uses
+        .iter()
+        .map(|using| using.until_ns - using.at_ns)
+        .max()?;
+    let mut events: Vec<(u64, Event<'_>)> = Vec::new();
+    for using in &uses {
+        events.push((using.at_ns, Event::Uses(using)));
+        events.push((using.until_ns, Event::Ends(using)));
+    }
+    for capacity in capacities {
+        events.push((capacity.from, Event::Holds(capacity.slots)));
+        let fades = capacity.until.saturating_add(longest);
+        events.push((fades, Event::Fades(capacity.slots)));
+    }
+    events.sort_by_key(|(at, _)| *at);
+
+    let mut sweep = Sweep::default();
+    let mut events = events.into_iter().peekable();
+    while let Some((at, event)) = events.next() {
+        sweep.apply(at, event);
+        let last = events.peek().is_none_or(|(next, _)| *next > at);
+        if last && at < u64::MAX && !sweep.holds() {
+            let what = format!(
+                "the holders of pool {pool:?} may use {} slots, of {} at most: {}",
+                sweep.used,
+                sweep.allowed,
+                sweep.who()
+            );
+            return Some(violation(Rule::Budget, at, what));
+        }
+    }
+    None
+}
+
+#[derive(Default)]
+struct Sweep<'a> {
+    /// By holder and lease: the last record, and what may be used by it now.
+    leases: BTreeMap<(&'a str, u64), (&'a Use, u64)>,
+    /// Sum of what may be used now.
+    used: u64,
+    /// The same where no time had run out: what may come back by a renewal.
+    nominal: u64,
+    /// Capacities that may be in force, and how often.
+    capacities: BTreeMap<u64, u64>,
+    allowed: u64,
+}
+
+impl<'a> Sweep<'a> {
+    fn apply(&mut self, at: u64, event: Event<'a>) {
+        match event {
+            Event::Uses(using) => {
+                let now = if using.until_ns > at {
+                    using.slots
+                } else {
+                    using.floor
+                };
+                let key = (using.holder.as_str(), using.lease);
+                if let Some((before, used)) = self.leases.insert(key, (using, now)) {
+                    self.used -= used;
+                    self.nominal -= before.slots.max(before.floor);
+                }
+                self.used += now;
+                self.nominal += using.slots.max(using.floor);
+            }
+            Event::Ends(using) => {
+                let key = (using.holder.as_str(), using.lease);
+                // One that was replaced in time says nothing any more.
+                if let Some((last, used)) = self.leases.get_mut(&key)
+                    && std::ptr::eq(*last, using)
+                {
+                    self.used = self.used - *used + using.floor;
+                    *used = using.floor;
+                }
+            }
+            Event::Holds(slots) => *self.capacities.entry(slots).or_default() += 1,
+            Event::Fades(slots) => {
+                if let Some(count) = self.capacities.get_mut(&slots) {
+                    *count -= 1;
+                }
+                self.capacities.retain(|_, count| *count > 0);
+            }
+        }
+    }
+
+    /// Whether all is well at this instant.
+    fn holds(&mut self) -> bool {
+        let capacity = self
+            .capacities
+            .last_key_value()
+            .map_or(0, |(&slots, _)| slots);
+        self.allowed = capacity.max(self.allowed.min(self.nominal));
+        self.used <= self.allowed
+    }
+
+    /// Who uses how much.
+    fn who(&self) -> String {
+        let using = self.leases.iter().filter(|(_, (_, used))| *used > 0);
+        let each = using.map(|((holder, lease), (_, used))| format!("{holder} {used} ({lease})"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,420 @@
+//! Linearizability of the lease and the admin history.
+//!
+//! Leases are searched twice: holder by holder, which is quick and finds whatever a holder sees by itself; and
+//! pool by pool, where capacities, removals and the figures of whole pools count too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::admin::Admin;
+use crate::history::{Answer, Call, Operation, Record};
+use crate::lease::{Asked, Leases, Step};
+use crate::verdict::{Rule, Violation, violation};
+use crate::wgl::{self, Found, Timed};
+
+/// How long the state machine remembers a lease that has ended.
+const REMEMBER_NS: u64 = 15 * 60 * 1_000_000_000;
+/// The shortest time to live that a pool can have, at the widest drift: for leases of which nothing else is known.
+const SHORTEST_LEASE_NS: u64 = 800_000_000;
+
+/// Checks it, each search in at most so many steps.
+pub fn check(history: &[Record], most_steps: u64) -> Vec<Violation> {
+    let index = Index::of(history);
+    let mut found = Vec::new();
+    for (&pool, operations) in &index.pools {
+        let mut of_holder: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
+        for operation in operations {
+            for holder in index.concerned(pool, &operation.call) {
+                of_holder.entry(holder).or_default().push(operation);
+            }
+        }
+        let mut wrong = false;
+        for (holder, operations) in of_holder {
+            let before = found.len();
+            found.extend(index.search(pool, Some(holder), &operations, most_steps));
+            wrong |= found.len() > before;
+        }
+        // What one holder sees wrong the whole pool does too: said once it is enough.
+        if !wrong {
+            found.extend(index.search(pool, None, operations, most_steps));
+        }
+    }
+    let timed: Vec<Timed<&Operation>> = index.admin.iter().map(|o| timed(o)).collect();
+    let model = Admin {
+        retried: &index.retried,
+    };
+    let place = "the budget";
+    found.extend(verdict(
+        wgl::check(&model, &timed, most_steps),
+        place,
+        &timed,
+        |o| format!("{:?} was answered {:?}", o.call, o.answer),
+    ));
+    found
+}
+
+/// What the searches have in common.
+struct Index<'a> {
+    pools: BTreeMap<&'a str, Vec<&'a Operation>>,
+    admin: Vec<&'a Operation>,
+    owners: BTreeMap<u64, (&'a str, u64)>,
+    retried: BTreeSet<&'a str>,
+    end_ns: u64,
+}
+
+impl<'a> Index<'a> {
+    fn of(history: &'a [Record]) -> Self {
+        let operations = history.iter().filter_map(|record| match record {
+            Record::Operation(operation) => Some(operation),
+            _ => None,
+        });
+        let operations: Vec<&Operation> = operations.filter(|o| matters(o)).collect();
+        let mut index = Self {
+            pools: BTreeMap::new(),
+            admin: Vec::new(),
+            owners: BTreeMap::new(),
+            retried: BTreeSet::new(),
+            end_ns: operations.iter().map(|o| o.return_ns).max().unwrap_or(0),
+        };
+        let mut admin_ids = BTreeSet::new();
+        for &operation in &operations {
+            if let Some(pool) = pool_of(&operation.call) {
+                index.pools.entry(pool).or_default().push(operation);
+            }
+            match (&operation.call, &operation.answer) {
+                (Call::Take { holder, epoch, .. }, Answer::Granted(granted)) => {
+                    index.owners.insert(granted.lease, (holder, *epoch));
+                }
+                (_, Answer::Leases(listed)) => {
+                    let owner = listed
+                        .iter()
+                        .map(|l| (l.lease, (l.holder.as_str(), l.epoch)));
+                    index.owners.extend(owner);
+                }
+                (Call::Configure { request_id, .. } | Call::RemoveHolder { request_id, .. }, _)
+                    if !admin_ids.insert(request_id.as_str()) =>
+                {
+                    index.retried.insert(request_id);
+                }
+                _ => {}
+            }
+        }
+        for &operation in &operations {
+            match &operation.call {
+                Call::Configure { .. } => {
+                    index.admin.push(operation);
+                    index
+                        .pools
+                        .values_mut()
+                        .for_each(|of_pool| of_pool.push(operation));
+                }
+                Call::RemoveHolder { pool: None, .. } => {
+                    index
+                        .pools
+                        .values_mut()
+                        .for_each(|of_pool| of_pool.push(operation));
+                }
+                Call::Budget { .. } => index.admin.push(operation),
+                _ => {}
+            }
+        }
+        index
+    }
+
+    /// The holders whose leases a request says something of.
+    fn concerned(&self, pool: &str, call: &'a Call) -> Vec<&'a str> {
+        match call {
+            Call::Take { holder, .. } | Call::RemoveHolder { holder, .. } => vec![holder],
+            Call::Renew { lease, .. } | Call::Report { lease, .. } | Call::Return { lease, .. } => {
+                self.owners
+                    .get(lease)
+                    .map(|(holder, _)| *holder)
+                    .into_iter()
+                    .collect()
+            }
+            Call::Leases { .. } | Call::Configure { .. } => {
+                let of_pool = self.pools.get(pool).into_iter().flatten();
+                let holders = of_pool.filter_map(|o| match &o.call {
+                    Call::Take { holder, .. } => Some(holder.as_str()),
+                    _ => None,
+                });
+                holders.collect::<BTreeSet<_>>().into_iter().collect()
+            }
+            Call::Inspect { .. } | Call::Budget { .. } => vec![],
+        }
+    }
+
+    fn search(
+        &self,
+        pool: &'a str,
+        holder: Option<&'a str>,
+        operations: &[&'a Operation],
+        most_steps: u64,
+    ) -> Option<Violation> {
+        let model = Leases {
+            pool,
+            holder,
+            owners: &self.owners,
+            retried: &self.retried,
+        };
+        let steps = self.steps(operations);
+        let place = match holder {
+            Some(holder) => format!("pool {pool:?}, holder {holder:?}"),
+            None => format!("pool {pool:?}"),
+        };
+        verdict(
+            wgl::check(&model, &steps, most_steps),
+            &place,
+            &steps,
+            |step| match step {
+                Step::Asked(call, answer) => format!("{call:?} was answered {answer:?}"),
+                other => format!("{other:?}"),
+            },
+        )
+    }
+
+    /// The requests, and what time may do to the leases that they got.
+    fn steps(&self, operations: &[&'a Operation]) -> Vec<Timed<Step<'a>>> {
+        let requests = self.requests(operations);
+        let mut steps: Vec<Timed<Step<'a>>> = operations
+            .iter()
+            .map(|o| {
+                let Timed {
+                    from,
+                    mut until,
+                    surely,
+                    ..
+                } = timed(o);
+                let step = Step::Asked(&o.call, &o.answer);
+                if let Some(request) = self.names(&o.call).and_then(|asked| requests.get(&asked))
+                    && !surely
+                {
+                    until = request.carried_out_by_ns;
+                }
+                Timed {
+                    from,
+                    until,
+                    surely,
+                    operation: step,
+                }
+            })
+            .collect();
+        for (&asked, request) in &requests {
+            let expires = request.invoke_ns + request.lasts_ns.unwrap_or(SHORTEST_LEASE_NS);
+            let forgets = request.invoke_ns + REMEMBER_NS / 5 * 4;
+            let ends = [
+                (expires, request.expires_by_ns, Step::Expires(asked)),
+                (forgets, request.forgets_by_ns, Step::Forgets(asked)),
+            ];
+            for (from, until, operation) in ends {
+                if from < until && from <= self.end_ns {
+                    steps.push(Timed {
+                        from,
+                        until,
+                        surely: false,
+                        operation,
+                    });
+                }
+            }
+        }
+        steps
+    }
+
+    /// What is known of each numbered request from all the times that it was sent.
+    fn requests(&self, operations: &[&'a Operation]) -> BTreeMap<Asked<'a>, Request> {
+        let mut requests: BTreeMap<Asked<'a>, Request> = BTreeMap::new();
+        let mut of_lease = Passed::default();
+        let mut of_life = Passed::default();
+        let mut of_holder = Passed::default();
+        for operation in operations {
+            let Some(asked) = self.names(&operation.call) else {
+                continue;
+            };
+            let request = requests
+                .entry(asked)
+                .or_insert_with(|| Request::of(&operation.call));
+            request.invoke_ns = request.invoke_ns.min(operation.invoke_ns);
+            match (&operation.call, &operation.answer) {
+                (_, Answer::Granted(granted)) => {
+                    let per_ms = 1_000_000 - u64::from(granted.drift_ppm.min(1_000_000));
+                    request.lasts_ns = Some(granted.ttl_ms.saturating_mul(per_ms));
+                    request.lease = Some(granted.lease);
+                }
+                (_, Answer::Returned { .. }) => {}
+                _ => continue,
+            }
+            let Asked { holder, epoch, seq } = asked;
+            if let Some(lease) = request.lease {
+                of_lease.add(lease, seq, operation.return_ns);
+            }
+            of_life.add((holder, epoch), seq, operation.return_ns);
+            of_holder.add(holder, (epoch, seq), operation.return_ns);
+        }
+        for (asked, request) in &mut requests {
+            let Asked { holder, epoch, seq } = *asked;
+            let by_lease = request.lease.map(|lease| of_lease.after(&lease, seq));
+            request.carried_out_by_ns =
+                by_lease.unwrap_or_else(|| of_life.after(&(holder, epoch), seq));
+            request.expires_by_ns = match request.returns {
+                true => 0,
+                false => by_lease.unwrap_or(u64::MAX),
+            };
+            request.forgets_by_ns = of_holder.after(&holder, (epoch, seq));
+        }
+        requests
+    }
+
+    fn names(&self, call: &'a Call) -> Option<Asked<'a>> {
+        match call {
+            Call::Take {
+                holder, epoch, seq, ..
+            } => Some(Asked {
+                holder,
+                epoch: *epoch,
+                seq: *seq,
+            }),
+            Call::Renew { lease, seq, .. }
+            | Call::Report { lease, seq, .. }
+            | Call::Return { lease, seq, .. } => {
+                let (holder, epoch) = *self.owners.get(lease)?;
+                Some(Asked {
+                    holder,
+                    epoch,
+                    seq: *seq,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A numbered request, from all the times that it was sent.
+struct Request {
+    returns: bool,
+    /// When it was first sent.
+    invoke_ns: u64,
+    /// How long its grant lasts at least from then on, where it is known.
+    lasts_ns: Option<u64>,
+    /// The lease, where it is known.
+    lease: Option<u64>,
+    /// From then on it can't be carried out any more, its lease can't run out with it as the last request, and
+    /// its holder can't be forgotten with it as the last.
+    carried_out_by_ns: u64,
+    expires_by_ns: u64,
+    forgets_by_ns: u64,
+}
+
+impl Request {
+    fn of(call: &Call) -> Self {
+        let lease = match call {
+            Call::Renew { lease, .. } | Call::Report { lease, .. } | Call::Return { lease, .. } => {
+                Some(*lease)
+            }
+            _ => None,
+        };
+        Self {
+            returns: matches!(call, Call::Return { .. }),
+            invoke_ns: u64::MAX,
+            lasts_ns: None,
+            lease,
+            carried_out_by_ns: u64::MAX,
+            expires_by_ns: u64::MAX,
+            forgets_by_ns: u64::MAX,
+        }
+    }
+}
+
+/// When a request after a given one was surely carried out, in each of several rows of requests.
+struct Passed<K, N>(BTreeMap<K, BTreeMap<N, u64>>);
+
+impl<K, N> Default for Passed<K, N> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord, N: Ord + Copy> Passed<K, N> {
+    fn add(&mut self, row: K, number: N, return_ns: u64) {
+        let row = self.0.entry(row).or_default();
+        // What is carried out has passed all numbers before it: later ones count only where they were sooner.
+        let sooner = row
+            .range(number..)
+            .next()
+            .is_some_and(|(_, &at)| at <= return_ns);
+        if !sooner {
+            row.insert(number, return_ns);
+            let passed: Vec<N> = row
+                .range(..number)
+                .rev()
+                .take_while(|&(_, &at)| at >= return_ns)
+                .map(|(&before, _)| before)
+                .collect();
+            for before in passed {
+                row.remove(&before);
+            }
+        }
+    }
+
+    /// When a request with a higher number was first known to be carried out.
+    fn after(&self, row: &K, number: N) -> u64 {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let row = self.0.get(row);
+        let after = row.and_then(|row| row.range((Excluded(number), Unbounded)).next());
+        after.map_or(u64::MAX, |(_, &at)| at)
+    }
+}
+
+/// Whether a model can say anything of it.
+fn matters(operation: &Operation) -> bool {
+    let stale = match operation.call {
+        Call::Inspect { stale, .. } | Call::Leases { stale, .. } | Call::Budget { stale } => stale,
+        _ => false,
+    };
+    !stale && !matches!(operation.answer, Answer::Failed(_))
+}
+
+fn pool_of(call: &Call) -> Option<&str> {
+    match call {
+        Call::Take { pool, .. }
+        | Call::Renew { pool, .. }
+        | Call::Report { pool, .. }
+        | Call::Return { pool, .. }
+        | Call::Inspect { pool, .. }
+        | Call::Leases { pool, .. } => Some(pool),
+        Call::RemoveHolder { pool, .. } => pool.as_deref(),
+        Call::Configure { .. } | Call::Budget { .. } => None,
+    }
+}
+
+fn timed(operation: &Operation) -> Timed<&Operation> {
+    let surely = !matches!(operation.answer, Answer::Unknown(_));
+    Timed {
+        from: operation.invoke_ns,
+        until: if surely {
+            operation.return_ns
+        } else {
+            u64::MAX
+        },
+        surely,
+        operation,
+    }
+}
+
+fn verdict<T>(
+    found: Found,
+    of: &str,
+    operations: &[Timed<T>],
+    words: impl Fn(&T) -> String,
+) -> Option<Violation> {
+    let (rule, stuck, what) = match found {
+        Found::Linearizable => return None,
+        Found::Not { stuck } => (
+            Rule::Linearizable,
+            stuck,
+            "no order of the requests explains",
+        ),
+        Found::Undecided { stuck } => (Rule::Undecided, stuck, "the search was given up at"),
+    };
+    let timed = &operations[stuck];
+    let what = format!("{of}: {what} that {}", words(&timed.operation));
+    Some(violation(rule, timed.until, what))
+}

@@ -1,0 +1,235 @@
+//! Linearizability by the method of Wing, Gong and Lowe: is there an order of the operations, each taking
+//! effect at one instant between its invocation and its return, in which the sequential model gives the
+//! answers that were given?
+//!
+//! The search goes through the returns in the order of time, and makes an operation take effect only when its
+//! return can't be passed without it ("just in time"). What was seen of where and in which state is never
+//! searched twice. Operations whose outcome is unknown may take effect or not.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+/// What the operations should do, one after another.
+pub trait Model {
+    /// The state between operations.
+    type State: Clone + Eq + Hash;
+    /// An operation with its answer.
+    type Operation;
+
+    /// The state before the first operation.
+    fn initial(&self) -> Self::State;
+
+    /// The states that an operation with its answer may lead to: none where it can't be answered so.
+    fn step(&self, state: &Self::State, operation: &Self::Operation) -> Vec<Self::State>;
+}
+
+/// An operation and when it may take effect.
+#[derive(Debug, Clone)]
+pub struct Timed<T> {
+    /// Not before this.
+    pub from: u64,
+    /// Not after this.
+    pub until: u64,
+    /// Whether it did take effect; else it may have.
+    pub surely: bool,
+    /// The operation.
+    pub operation: T,
+}
+
+/// What the search came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There is such an order.
+    Linearizable,
+    /// There is none: the return of this operation can't be passed.
+    Not {
+        /// Its place in the slice.
+        stuck: usize,
+    },
+    /// The search was given up after the most steps that it may take.
+    Undecided {
+        /// The operation whose return was not passed until then.
+        stuck: usize,
+    },
+}
+
+/// Searches for an order, in at most so many steps of the model.
+pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps: u64) -> Found {
+    let mut search = Search {
+        model,
+        operations,
+        returns: returns(operations),
+        seen: HashSet::new(),
+        steps_left: most_steps,
+    };
+    search.run()
+}
+
+/// A return that has to be passed, and which operations may take effect before it.
+struct Return {
+    operation: u32,
+    pending: Vec<u32>,
+}
+
+/// The returns in the order of time.
+fn returns<T>(operations: &[Timed<T>]) -> Vec<Return> {
+    let mut by_start: Vec<u32> = (0..operations.len() as u32).collect();
+    by_start.sort_by_key(|&at| operations[at as usize].from);
+    let mut ends: Vec<u32> = (0..operations.len() as u32)
+        .filter(|&at| operations[at as usize].surely)
+        .collect();
+    ends.sort_by_key(|&at| operations[at as usize].until);
+
+    let mut starting = by_start.into_iter().peekable();
+    let mut pending: Vec<u32> = Vec::new();
+    let mut returns = Vec::new();
+    for operation in ends {
+        let now = operations[operation as usize].until;
+        while let Some(at) = starting.next_if(|&at| operations[at as usize].from <= now) {
+            pending.push(at);
+        }
+        pending.retain(|&at| operations[at as usize].until >= now);
+        // Whoever has to return soonest is tried first.
+        let mut others: Vec<u32> = pending
+            .iter()
+            .copied()
+            .filter(|&at| at != operation)
+            .collect();
+        others.sort_by_key(|&at| {
+            (
+                !operations[at as usize].surely,
+                operations[at as usize].until,
+            )
+        });
+        returns.push(Return {
+            operation,
+            pending: others,
+        });
+        pending.retain(|&at| at != operation);
+    }
+    returns
+}
+
+/// How far one line of the search has come.
+struct Frame<S> {
+    /// The next return to pass.
+    at: usize,
+    state: Rc<S>,
+    /// Operations that have taken effect before their return, in ascending order.
+    done: Rc<Vec<u32>>,
+    /// What is still to be tried here, last first.
+    untried: Vec<(usize, Rc<S>, Rc<Vec<u32>>)>,
+    /// The next of the pending ones to make take effect early: 0 stands for the one that returns.
+    next: usize,
+}
+
+struct Search<'a, M: Model> {
+    model: &'a M,
+    operations: &'a [Timed<M::Operation>],
+    returns: Vec<Return>,
+    seen: HashSet<(u64, u64)>,
+    steps_left: u64,
+}
+
+impl<M: Model> Search<'_, M> {
+    fn run(&mut self) -> Found {
+        let mut furthest = 0;
+        let mut stack = vec![Frame {
+            at: 0,
+            state: Rc::new(self.model.initial()),
+            done: Rc::default(),
+            untried: Vec::new(),
+            next: 0,
+        }];
+        while let Some(frame) = stack.last_mut() {
+            furthest = furthest.max(frame.at);
+            let Some(end) = self.returns.get(frame.at) else {
+                return Found::Linearizable;
+            };
+            let stuck = self.returns[furthest].operation as usize;
+            if let Some((at, state, done)) = frame.untried.pop() {
+                if self.seen.insert(fingerprint(at, &*state, &done)) {
+                    stack.push(Frame {
+                        at,
+                        state,
+                        done,
+                        untried: Vec::new(),
+                        next: 0,
+                    });
+                }
+                continue;
+            }
+            if frame.next == 0 && frame.done.contains(&end.operation) {
+                // It has taken effect already: its return is passed, and nothing need be tried before that.
+                let done = self.still_open(&frame.done, end.operation);
+                frame.next = usize::MAX;
+                frame
+                    .untried
+                    .push((frame.at + 1, Rc::clone(&frame.state), Rc::new(done)));
+                continue;
+            }
+            let (operation, passes) = match frame.next {
+                0 => (end.operation, true),
+                next => match end.pending.get(next.wrapping_sub(1)) {
+                    Some(&pending) => (pending, false),
+                    None => {
+                        stack.pop();
+                        continue;
+                    }
+                },
+            };
+            frame.next += 1;
+            if frame.done.contains(&operation) {
+                continue;
+            }
+            if self.steps_left == 0 {
+                return Found::Undecided { stuck };
+            }
+            self.steps_left -= 1;
+            let timed = &self.operations[operation as usize];
+            let mut states = self.model.step(&frame.state, &timed.operation);
+            // What may or may not have been and changes nothing need not have been.
+            states.retain(|state| timed.surely || *state != *frame.state);
+            for state in states.into_iter().rev() {
+                let (at, done) = if passes {
+                    (
+                        frame.at + 1,
+                        Rc::new(self.still_open(&frame.done, operation)),
+                    )
+                } else {
+                    (frame.at, Rc::new(with(&frame.done, operation)))
+                };
+                frame.untried.push((at, Rc::new(state), done));
+            }
+        }
+        Found::Not {
+            stuck: self.returns[furthest].operation as usize,
+        }
+    }
+
+    /// Of those that have taken effect, what may still be told from those that have not once the return of an
+    /// operation is passed.
+    fn still_open(&self, done: &[u32], passed: u32) -> Vec<u32> {
+        let until = |at: u32| self.operations[at as usize].until;
+        let open = |&at: &u32| at != passed && until(at) >= until(passed);
+        done.iter().copied().filter(open).collect()
+    }
+}
+
+fn with(done: &[u32], operation: u32) -> Vec<u32> {
+    let mut done = done.to_vec();
+    let at = done.partition_point(|&other| other < operation);
+    done.insert(at, operation);
+    done
+}
+
+/// Stands for a place in the search: 128 bits, so that no two are taken for one another.
+fn fingerprint<S: Hash>(at: usize, state: &S, done: &[u32]) -> (u64, u64) {
+    let hash = |salt: u64| {
+        let mut hasher = DefaultHasher::new();
+        (salt, at, state, done).hash(&mut hasher);
+        hasher.finish()
+    };
+    (hash(1), hash(2))
+}

@@ -1,0 +1,328 @@
+//! Small histories, right and wrong, for the rules that a single state machine can't break.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use check::history::*;
+use check::{Limits, Rule, judge};
+
+const S: u64 = 1_000_000_000;
+
+fn run() -> Record {
+    Record::Run(Run {
+        format: FORMAT,
+        by: "test".into(),
+        seed: 1,
+        nodes: vec![1, 2, 3],
+    })
+}
+
+/// The rules that a history breaks.
+fn broken(records: impl IntoIterator<Item = Record>) -> Vec<Rule> {
+    let history: Vec<Record> = std::iter::once(run()).chain(records).collect();
+    let found = judge(&history, &Limits::default());
+    found.into_iter().map(|violation| violation.rule).collect()
+}
+
+fn operation(invoke_ns: u64, return_ns: u64, call: Call, answer: Answer) -> Record {
+    Record::Operation(Operation {
+        client: 1,
+        invoke_ns,
+        return_ns,
+        call,
+        answer,
+    })
+}
+
+fn capacity(id: &str, slots: u64, at_ns: u64, answer: Answer) -> Record {
+    let changes = vec![Change::Capacity {
+        pool: "ent".into(),
+        capacity: slots,
+    }];
+    let call = Call::Configure {
+        request_id: id.into(),
+        expected_revision: None,
+        changes,
+    };
+    operation(at_ns, at_ns + 1, call, answer)
+}
+
+fn set(revision: u64) -> Answer {
+    Answer::Configured { revision }
+}
+
+fn unknown() -> Answer {
+    Answer::Unknown("timed out".into())
+}
+
+fn uses(lease: u64, slots: u64, from_ns: u64, until_ns: u64, floor: u64) -> Record {
+    Record::Use(Use {
+        at_ns: from_ns,
+        pool: "ent".into(),
+        holder: format!("portal-{lease}"),
+        lease,
+        slots,
+        until_ns,
+        floor,
+    })
+}
+
+#[test]
+fn budget_adds_up_what_holders_may_use() {
+    let two = |second_from| {
+        [
+            capacity("a", 10, 0, set(1)),
+            uses(1, 6, S, 3 * S, 0),
+            uses(2, 5, second_from, 4 * S, 0),
+        ]
+    };
+    assert_eq!(broken(two(3 * S)), []);
+    assert_eq!(broken(two(3 * S - 1)), [Rule::Budget]);
+    // A floor goes on after the lease.
+    let floor = |slots| {
+        [
+            capacity("a", 10, 0, set(1)),
+            uses(1, 6, S, 2 * S, 4),
+            uses(2, slots, 3 * S, 4 * S, 0),
+        ]
+    };
+    assert_eq!(broken(floor(6)), []);
+    assert_eq!(broken(floor(7)), [Rule::Budget]);
+    assert_eq!(broken([uses(1, 6, S, 3 * S, 0)]), [Rule::Undecided]);
+}
+
+#[test]
+fn a_lowered_capacity_drains_and_never_grows() {
+    let lasts = |lease, slots, from| uses(lease, slots, from, from + 2 * S, 0);
+    // Both keep what they have, the second after a gap.
+    let lowered = |more: Vec<Record>| {
+        let mut records = vec![
+            capacity("a", 10, 0, set(1)),
+            capacity("b", 5, 2 * S, set(2)),
+            lasts(1, 6, S),
+            lasts(1, 6, 3 * S),
+            lasts(1, 6, 5 * S),
+            lasts(2, 4, S),
+            lasts(2, 4, 4 * S),
+            lasts(2, 4, 6 * S - 1),
+        ];
+        records.extend(more);
+        broken(records)
+    };
+    assert_eq!(lowered(vec![]), []);
+    assert_eq!(lowered(vec![lasts(2, 5, 6 * S)]), [Rule::Budget]);
+    // Once it has come down it stays down: 6 are left of 10, and not 7.
+    assert_eq!(lowered(vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S)]), []);
+    let up = vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S), lasts(1, 3, 7 * S)];
+    assert_eq!(lowered(up), [Rule::Budget]);
+    // Where nobody knows whether it was raised, it may have been.
+    let raised = [
+        capacity("a", 10, 0, set(1)),
+        capacity("b", 20, S, unknown()),
+        uses(1, 20, 2 * S, 3 * S, 0),
+    ];
+    assert_eq!(broken(raised), []);
+}
+
+#[test]
+fn nodes_agree_and_one_leads() {
+    let applied = |node, index, hash| {
+        Record::Applied(Applied {
+            at_ns: S + index,
+            node,
+            index,
+            term: 1,
+            hash,
+        })
+    };
+    assert_eq!(
+        broken([applied(1, 7, 70), applied(2, 7, 70), applied(2, 8, 80)]),
+        []
+    );
+    assert_eq!(
+        broken([applied(1, 7, 70), applied(2, 7, 71)]),
+        [Rule::Agreement]
+    );
+    let leads = |node, term| {
+        Record::Leads(Leads {
+            at_ns: S,
+            node,
+            term,
+        })
+    };
+    assert_eq!(broken([leads(1, 1), leads(2, 2), leads(1, 1)]), []);
+    assert_eq!(broken([leads(1, 1), leads(2, 1)]), [Rule::Agreement]);
+}
+
+#[test]
+fn disks_keep_what_was_promised() {
+    let stored = |index, term, vote| {
+        Record::Stored(Stored {
+            at_ns: S,
+            node: 1,
+            index,
+            term,
+            vote,
+        })
+    };
+    let started = |index, term, vote| {
+        Record::Started(Started {
+            at_ns: 2 * S,
+            node: 1,
+            index,
+            term,
+            vote,
+        })
+    };
+    assert_eq!(broken([stored(9, 3, 3), started(9, 3, 3)]), []);
+    assert_eq!(broken([stored(9, 3, 3), started(8, 3, 3)]), [Rule::Durable]);
+    assert_eq!(broken([stored(9, 3, 4), started(9, 3, 3)]), [Rule::Durable]);
+    // A later leader has taken entries away before it went down.
+    assert_eq!(
+        broken([stored(9, 3, 3), stored(6, 4, 4), started(6, 4, 4)]),
+        []
+    );
+    assert_eq!(
+        broken([stored(9, 3, 3), stored(6, 4, 4), started(9, 3, 4)]),
+        [Rule::Durable]
+    );
+    let applied = |node, index, at_ns| {
+        Record::Applied(Applied {
+            at_ns,
+            node,
+            index,
+            term: 1,
+            hash: index,
+        })
+    };
+    assert_eq!(
+        broken([applied(1, 9, 1), applied(1, 4, 2), applied(2, 9, 3)]),
+        []
+    );
+    assert_eq!(
+        broken([applied(1, 9, 1), applied(1, 4, 2), applied(2, 8, 3)]),
+        [Rule::Durable]
+    );
+}
+
+#[test]
+fn whoever_came_earlier_is_seated_earlier() {
+    let waits = |user, second, at_ns| {
+        Record::Waits(Waits {
+            at_ns,
+            user,
+            pool: "ent".into(),
+            region: "corse".into(),
+            class: "everyone".into(),
+            holder: "portal-1".into(),
+            second,
+        })
+    };
+    let served = |user, at_ns, seated| {
+        Record::Served(Served {
+            at_ns,
+            user,
+            seated,
+        })
+    };
+    let two = |first: Option<Record>| {
+        let mut records = vec![
+            waits(1, 10, 10 * S),
+            waits(2, 11, 11 * S),
+            served(2, 20 * S, true),
+        ];
+        records.extend(first);
+        broken(records)
+    };
+    assert_eq!(two(None), [Rule::Order]);
+    assert_eq!(two(Some(served(1, 24 * S, true))), [Rule::Order]);
+    // Within the slack, and who has gone.
+    assert_eq!(two(Some(served(1, 22 * S, true))), []);
+    assert_eq!(two(Some(served(1, 12 * S, false))), []);
+    // Of one second, and of the time before anybody could know.
+    assert_eq!(
+        broken([
+            waits(1, 10, 10 * S),
+            waits(2, 10, 11 * S),
+            served(2, 20 * S, true)
+        ]),
+        []
+    );
+    assert_eq!(
+        broken([
+            waits(1, 10, 18 * S),
+            waits(2, 11, 11 * S),
+            served(2, 20 * S, true)
+        ]),
+        []
+    );
+}
+
+#[test]
+fn a_healed_cluster_serves_again() {
+    let fault = |at_ns| {
+        let (kind, what) = ("kill".into(), "node 1".into());
+        Record::Fault(Fault {
+            at_ns,
+            kind,
+            what,
+            begins: true,
+        })
+    };
+    let healed = |at_ns| Record::Healed(Moment { at_ns });
+    let end = |at_ns| operation(at_ns, at_ns + 1, Call::Budget { stale: true }, unknown());
+    let within = |at_ns| {
+        [
+            fault(S),
+            healed(2 * S),
+            capacity("a", 5, at_ns, set(1)),
+            end(60 * S),
+        ]
+    };
+    assert_eq!(broken(within(16 * S)), []);
+    assert_eq!(broken(within(18 * S)), [Rule::Progress]);
+    // Sent before the healing, or cut short by the next fault, says nothing.
+    assert_eq!(broken(within(S)), [Rule::Progress]);
+    assert_eq!(broken([healed(2 * S), fault(9 * S), end(60 * S)]), []);
+}
+
+#[test]
+fn all_slots_come_free() {
+    let drained = Record::Drained(Moment { at_ns: 10 * S });
+    let take = Call::Take {
+        pool: "ent".into(),
+        region: "corse".into(),
+        holder: "portal-1".into(),
+        epoch: 1,
+        seq: 1,
+        wanted: 0,
+    };
+    let (lease, slots, target) = (1 << 20, 0, 0);
+    let granted = Granted {
+        lease,
+        slots,
+        target,
+        ttl_ms: 5_000,
+        drift_ppm: 10_000,
+        floor: 0,
+    };
+    let take = operation(S, 2 * S, take, Answer::Granted(granted));
+    let look = |at_ns, leases| {
+        let call = Call::Inspect {
+            pool: "ent".into(),
+            stale: false,
+        };
+        let (capacity, held, cluster_time_ms) = (10, 0, 0);
+        let answer = Answer::Inspected {
+            capacity,
+            held,
+            leases,
+            cluster_time_ms,
+        };
+        operation(at_ns, at_ns + 1, call, answer)
+    };
+    assert_eq!(broken([take.clone(), drained.clone(), look(41 * S, 0)]), []);
+    assert_eq!(
+        broken([take.clone(), drained.clone(), look(41 * S, 1)]),
+        [Rule::Progress]
+    );
+    assert_eq!(broken([take, drained, look(39 * S, 0)]), [Rule::Progress]);
+}

@@ -1,0 +1,63 @@
+//! Histories of the real state machine are found right, and wrong as soon as a bug is planted in the world
+//! around it.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use check::{Limits, Rule, judge};
+use world::Bug;
+
+const LIMITS: Limits = Limits {
+    most_steps: 2_000_000,
+    order_slack_ns: 0,
+    recover_ns: 1_000_000_000,
+    drain_ns: 2_200_000_000,
+};
+
+#[test]
+fn right_histories_are_found_right() {
+    for seed in 0..60 {
+        let found = judge(&world::run(seed, Bug::Nothing), &LIMITS);
+        assert!(
+            found.is_empty(),
+            "seed {seed}: {:#?}",
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        );
+    }
+}
+
+/// The rules that a bug breaks in any of the first seeds.
+fn broken_by(bug: Bug) -> BTreeSet<Rule> {
+    let histories = (0..10).map(|seed| world::run(seed, bug));
+    histories
+        .flat_map(|history| judge(&history, &LIMITS))
+        .map(|v| v.rule)
+        .collect()
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    use Rule::*;
+    let expected: [(Bug, &[Rule]); 8] = [
+        (Bug::EarlyExpiry, &[Budget, Linearizable]),
+        (Bug::CountFromTheAnswer, &[Budget]),
+        (Bug::CountLowered, &[Budget, Linearizable]),
+        (Bug::Overcommit, &[Budget, Linearizable]),
+        (Bug::SkipDedup, &[Once, Linearizable]),
+        (Bug::Rollback, &[Durable, Linearizable]),
+        (Bug::StaleReads, &[Durable, Linearizable]),
+        (Bug::Leak, &[Progress]),
+    ];
+    for (bug, rules) in expected {
+        let broken = broken_by(bug);
+        println!("{bug:?}: {broken:?}");
+        for rule in rules {
+            assert!(
+                broken.contains(rule),
+                "{bug:?} breaks {broken:?}, not {rule:?}"
+            );
+        }
+    }
+}
