@@ -107,10 +107,50 @@ impl<'a> Model for Leases<'a> {
             Step::Forgets(asked) => forget(state, asked).into_iter().collect(),
         }
     }
+
+    fn may_help(&self, state: &State<'a>, step: &Step<'a>, other: &Step<'a>) -> bool {
+        let holder = match step {
+            Step::Expires(asked) | Step::Forgets(asked) => asked.holder,
+            Step::Asked(call, answer) => match (call, answer) {
+                (Call::Leases { .. }, Answer::Leases(listed)) => match self.listed(state, listed) {
+                    Ok(_) => return false,
+                    Err(holder) => holder,
+                },
+                (Call::Take { holder, .. } | Call::RemoveHolder { holder, .. }, _) => holder,
+                (
+                    Call::Renew { lease, .. }
+                    | Call::Report { lease, .. }
+                    | Call::Return { lease, .. },
+                    _,
+                ) => match self.owners.get(lease) {
+                    Some((holder, _)) => holder,
+                    None => return true,
+                },
+                _ => return true,
+            },
+        };
+        if self.is_about(other, holder) {
+            return true;
+        }
+        // Or it makes room for what is granted.
+        let takes = matches!(other, Step::Asked(Call::Take { .. }, _));
+        let full = State {
+            capacity: Some(0),
+            ..state.clone()
+        };
+        let free = State {
+            capacity: None,
+            ..state.clone()
+        };
+        !takes
+            && state.capacity.is_some()
+            && self.step(state, step).is_empty()
+            && self.step(&full, step).len() < self.step(&free, step).len()
+    }
 }
 
 impl<'a> Leases<'a> {
-    fn asked(&self, state: &State<'a>, call: &'a Call, answer: &Answer) -> Vec<State<'a>> {
+    fn asked(&self, state: &State<'a>, call: &'a Call, answer: &'a Answer) -> Vec<State<'a>> {
         let unchanged = |legal: bool| if legal { vec![state.clone()] } else { vec![] };
         if let Answer::Refused(refused) = answer {
             return unchanged(self.may_refuse(state, call, &refused.reason));
@@ -442,30 +482,45 @@ impl<'a> Leases<'a> {
         Some(state)
     }
 
-    /// The state in which just these leases count, where it may be.
-    fn listed(&self, state: &State<'a>, listed: &[Listed]) -> Option<State<'a>> {
+    /// The state in which just these leases count; or a holder of whom that can't be.
+    fn listed(&self, state: &State<'a>, listed: &'a [Listed]) -> Result<State<'a>, &'a str> {
+        let mut shown: BTreeMap<&'a str, Vec<&'a Listed>> = BTreeMap::new();
+        for lease in listed {
+            if self.holder.is_none_or(|holder| holder == lease.holder) {
+                shown.entry(&lease.holder).or_default().push(lease);
+            }
+        }
         let mut state = state.clone();
         for (&name, holder) in &mut state.holders {
-            let mut after = Holder::clone(holder);
-            for lease in after.leases_mut().filter(|l| l.phase != Phase::Ended) {
-                let shown = listed.iter().find(|shown| match lease.id {
-                    Some(id) => id == shown.lease,
-                    None => {
-                        (shown.holder.as_str(), shown.epoch, shown.seq)
-                            == (name, lease.epoch, lease.seq)
-                    }
-                })?;
-                let fits = (lease.slots.0..=lease.slots.1).contains(&shown.slots);
-                if !fits || (shown.seq, shown.epoch) != (lease.seq, lease.epoch) {
-                    return None;
-                }
-                (lease.id, lease.slots) = (Some(shown.lease), (shown.slots, shown.slots));
+            let shown = shown.remove(name).unwrap_or_default();
+            if let Some(after) = holder.listed(&shown).ok_or(name)? {
+                *holder = Rc::new(after);
             }
-            *holder = Rc::new(after);
         }
-        let of_ours = |shown: &&Listed| self.holder.is_none_or(|holder| holder == shown.holder);
-        let counted: usize = state.holders.values().map(|h| h.counted()).sum();
-        (listed.iter().filter(of_ours).count() == counted).then_some(state)
+        match shown.keys().next() {
+            None => Ok(state),
+            Some(unknown) => Err(unknown),
+        }
+    }
+
+    /// Whether a step is about this holder.
+    fn is_about(&self, step: &Step<'a>, holder: &str) -> bool {
+        match step {
+            Step::Expires(asked) | Step::Forgets(asked) => asked.holder == holder,
+            Step::Asked(call, _) => match call {
+                Call::Take { holder: of, .. } | Call::RemoveHolder { holder: of, .. } => {
+                    of == holder
+                }
+                Call::Renew { lease, .. }
+                | Call::Report { lease, .. }
+                | Call::Return { lease, .. } => {
+                    self.owners.get(lease).is_some_and(|(of, _)| *of == holder)
+                }
+                // A read may have to come before whoever changes what it shows.
+                Call::Configure { .. } | Call::Inspect { .. } | Call::Leases { .. } => true,
+                Call::Budget { .. } => false,
+            },
+        }
     }
 
     fn find<'s>(&self, state: &'s State<'a>, id: u64) -> Option<&'s Lease> {
@@ -593,10 +648,32 @@ impl Holder {
         named.or_else(|| self.leases().position(unnamed))
     }
 
-    fn counted(&self) -> usize {
-        self.leases()
-            .filter(|lease| lease.phase != Phase::Ended)
-            .count()
+    /// The holder of which just these leases count, where it is another for that; none where it can't be.
+    fn listed(&self, shown: &[&Listed]) -> Option<Option<Self>> {
+        let mut after = None;
+        let mut counted = 0;
+        for (at, lease) in self
+            .leases()
+            .enumerate()
+            .filter(|(_, l)| l.phase != Phase::Ended)
+        {
+            counted += 1;
+            let shown = shown.iter().find(|shown| match lease.id {
+                Some(id) => id == shown.lease,
+                None => (shown.epoch, shown.seq) == (lease.epoch, lease.seq),
+            })?;
+            let fits = (lease.slots.0..=lease.slots.1).contains(&shown.slots);
+            if !fits || (shown.seq, shown.epoch) != (lease.seq, lease.epoch) {
+                return None;
+            }
+            let known = (Some(shown.lease), (shown.slots, shown.slots));
+            if (lease.id, lease.slots) != known {
+                let after = after.get_or_insert_with(|| self.clone());
+                let lease = after.leases_mut().nth(at)?;
+                (lease.id, lease.slots) = known;
+            }
+        }
+        (shown.len() == counted).then_some(after)
     }
 
     /// The live lease can't be renewed any more: with slots it counts on, without it has ended.

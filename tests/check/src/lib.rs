@@ -10,6 +10,7 @@ pub mod linear;
 pub mod once;
 pub mod order;
 pub mod progress;
+pub mod reads;
 mod verdict;
 pub mod wgl;
 
@@ -50,6 +51,7 @@ pub fn judge(history: &[Record], limits: &Limits) -> Vec<Violation> {
     found.extend(durable::check(history));
     found.extend(order::check(history, limits.order_slack_ns));
     found.extend(progress::check(history, limits.recover_ns, limits.drain_ns));
+    found.extend(reads::check(history));
     found.extend(linear::check(history, limits.most_steps));
     found
 }

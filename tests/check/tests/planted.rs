@@ -257,6 +257,54 @@ fn whoever_came_earlier_is_seated_earlier() {
 }
 
 #[test]
+fn a_read_is_of_one_instant() {
+    let take = |lease: u64, at_ns| {
+        let call = Call::Take {
+            pool: "ent".into(),
+            region: "corse".into(),
+            holder: format!("portal-{lease}"),
+            epoch: 1,
+            seq: 1,
+            wanted: 1,
+        };
+        let (slots, target) = (1, 1);
+        let granted = Granted {
+            lease,
+            slots,
+            target,
+            ttl_ms: 60_000,
+            drift_ppm: 10_000,
+            floor: 0,
+        };
+        operation(at_ns, at_ns + S, call, Answer::Granted(granted))
+    };
+    let read = |leases: &[u64]| {
+        let listed = leases.iter().map(|&lease| Listed {
+            lease,
+            holder: format!("portal-{lease}"),
+            epoch: 1,
+            seq: 1,
+            slots: 1,
+        });
+        let call = Call::Leases {
+            pool: "ent".into(),
+            stale: false,
+        };
+        operation(S, 20 * S, call, Answer::Leases(listed.collect()))
+    };
+    // The second was taken after the first was answered: no read shows the second alone.
+    let (first, second) = (take(1, 2 * S), take(2, 5 * S));
+    for right in [&[][..], &[1], &[1, 2]] {
+        assert_eq!(broken([first.clone(), second.clone(), read(right)]), []);
+    }
+    let wrong = broken([first.clone(), second.clone(), read(&[2])]);
+    assert!(!wrong.is_empty() && wrong.iter().all(|rule| *rule == Rule::Linearizable));
+    let many = (3..9).map(|lease| take(lease, 8 * S));
+    let wrong = broken([first, second, read(&[2])].into_iter().chain(many));
+    assert_eq!(wrong, [Rule::Linearizable]);
+}
+
+#[test]
 fn a_healed_cluster_serves_again() {
     let fault = |at_ns| {
         let (kind, what) = ("kill".into(), "node 1".into());

@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
 #[test]
 fn right_histories_are_found_right() {
     for seed in 0..60 {
-        let found = judge(&world::run(seed, Bug::Nothing), &LIMITS);
+        let found = judge(&world::run(seed, Bug::Nothing, 4, 15_000), &LIMITS);
         assert!(
             found.is_empty(),
             "seed {seed}: {:#?}",
@@ -30,7 +30,7 @@ fn right_histories_are_found_right() {
 
 /// The rules that a bug breaks in any of the first seeds.
 fn broken_by(bug: Bug) -> BTreeSet<Rule> {
-    let histories = (0..10).map(|seed| world::run(seed, bug));
+    let histories = (0..10).map(|seed| world::run(seed, bug, 4, 15_000));
     histories
         .flat_map(|history| judge(&history, &LIMITS))
         .map(|v| v.rule)
@@ -60,4 +60,10 @@ fn planted_bugs_are_found() {
             );
         }
     }
+}
+
+#[test]
+fn many_holders_for_longer() {
+    let found = judge(&world::run(7, Bug::Nothing, 40, 40_000), &LIMITS);
+    assert!(found.is_empty(), "{found:#?}");
 }

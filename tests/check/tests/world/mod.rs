@@ -62,16 +62,19 @@ pub struct World {
     index: u64,
     clients: Vec<Client>,
     flights: Vec<Flight>,
+    stop_ms: u64,
 }
 
-const RUN_MS: u64 = 15_000;
-const STOP_MS: u64 = 9_000;
+/// From when on holders stop, before the end.
+const STOPS_MS: u64 = 6_000;
 
-/// A whole history.
-pub fn run(seed: u64, bug: Bug) -> Vec<Record> {
+/// A whole history: so many holders, for so long.
+pub fn run(seed: u64, bug: Bug, holders: usize, run_ms: u64) -> Vec<Record> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut clients: Vec<Client> = (0..4).map(|i| Client::holder(i, &mut random)).collect();
-    clients.push(Client::operator(4));
+    let mut clients: Vec<Client> = (0..holders)
+        .map(|i| Client::holder(i, &mut random))
+        .collect();
+    clients.push(Client::operator(holders));
     let run = Run {
         format: FORMAT,
         by: "test".into(),
@@ -89,9 +92,10 @@ pub fn run(seed: u64, bug: Bug) -> Vec<Record> {
         index: 0,
         clients,
         flights: Vec::new(),
+        stop_ms: run_ms - STOPS_MS,
     };
     world.set_up();
-    for now_ms in 1..RUN_MS {
+    for now_ms in 1..run_ms {
         world.tick(now_ms);
     }
     world.history
@@ -128,7 +132,7 @@ impl World {
             if self.snapshots.len() > 10 {
                 self.snapshots.remove(0);
             }
-            if self.bug == Bug::Rollback && now_ms == STOP_MS / 2 {
+            if self.bug == Bug::Rollback && now_ms == self.stop_ms / 2 {
                 self.state = State::restore(&self.snapshots[4]).unwrap();
             }
         }
@@ -142,7 +146,7 @@ impl World {
                 self.ask(at, now_ms);
             }
         }
-        if now_ms == STOP_MS {
+        if now_ms == self.stop_ms {
             self.history
                 .push(Record::Drained(Moment { at_ns: now_ms * MS }));
         }
@@ -190,7 +194,7 @@ impl World {
     }
 
     fn ask(&mut self, at: usize, now_ms: u64) {
-        let stopping = now_ms >= STOP_MS - 700;
+        let stopping = now_ms >= self.stop_ms - 700;
         let client = &mut self.clients[at];
         let Some((call, attempt)) =
             client.ask(now_ms, stopping, &mut self.random, &mut self.history)
