@@ -71,7 +71,6 @@ fn broken_by(bug: Bug) -> Option<(&'static str, usize)> {
     };
     let checker = bounds
         .checker()
-        .threads(2)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
