@@ -1,4 +1,5 @@
-//! Changes of the budget as a sequential model: its revision, and the capacities.
+//! Changes of the budget as a sequential model: its revision, and the capacities. What they were before the history
+//! began is learnt from what is read first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +16,12 @@ pub struct Admin<'a> {
 /// The budget between two steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct State<'a> {
-    revision: u64,
-    capacities: BTreeMap<&'a str, u64>,
+    /// None while nothing has said it.
+    revision: Option<u64>,
+    /// Capacities that are known; a pool that is known not to be there has none.
+    capacities: BTreeMap<&'a str, Option<u64>>,
     /// The revisions that retried requests led to.
-    done: BTreeMap<&'a str, u64>,
+    done: BTreeMap<&'a str, Option<u64>>,
 }
 
 impl<'a> Model for Admin<'a> {
@@ -40,22 +43,25 @@ impl<'a> Model for Admin<'a> {
                 },
                 answer,
             ) => {
-                let expected = expected_revision.is_none_or(|r| r == state.revision);
+                let at = state.revision;
+                let stale = expected_revision.filter(|r| at.is_some_and(|at| at != *r));
                 if let Answer::Refused(refused) = answer {
-                    return legal(refused.reason != "REVISION_MISMATCH" || !expected);
+                    let fresh = expected_revision.is_none() || expected_revision == &at;
+                    return legal(refused.reason != "REVISION_MISMATCH" || !fresh);
                 }
-                let revision = match answer {
+                let answered = match answer {
                     Answer::Configured { revision } => Some(*revision),
                     _ => None,
                 };
                 if let Some(&before) = state.done.get(request_id.as_str()) {
-                    return legal(revision.is_none_or(|revision| revision == before));
+                    let same = answered.is_none() || before.is_none() || answered == before;
+                    return legal(same);
                 }
-                let next = state.revision + 1;
-                if !expected || revision.is_some_and(|revision| revision != next) {
-                    return legal(revision.is_none());
+                let next = at.map(|at| at + 1).or(answered);
+                if stale.is_some() || (answered.is_some() && answered != next) {
+                    return legal(answered.is_none());
                 }
-                vec![self.changed(state, request_id, changes)]
+                vec![self.changed(state, next, request_id, changes)]
             }
             (
                 Call::Budget { .. },
@@ -63,36 +69,63 @@ impl<'a> Model for Admin<'a> {
                     revision,
                     capacities,
                 },
-            ) => {
-                let same = capacities.len() == state.capacities.len()
-                    && capacities.iter().all(|(pool, capacity)| {
-                        state.capacities.get(pool.as_str()) == Some(capacity)
-                    });
-                legal(*revision == state.revision && same)
-            }
+            ) => self
+                .read(state, *revision, capacities)
+                .into_iter()
+                .collect(),
             (_, answer) => legal(matches!(answer, Answer::Unknown(_) | Answer::Refused(_))),
         }
     }
 }
 
 impl<'a> Admin<'a> {
-    fn changed(&self, state: &State<'a>, id: &'a str, changes: &'a [Change]) -> State<'a> {
+    fn changed(
+        &self,
+        state: &State<'a>,
+        revision: Option<u64>,
+        id: &'a str,
+        changes: &'a [Change],
+    ) -> State<'a> {
         let mut state = state.clone();
-        state.revision += 1;
+        state.revision = revision;
         if self.retried.contains(id) {
-            state.done.insert(id, state.revision);
+            state.done.insert(id, revision);
         }
         for change in changes {
             match change {
                 Change::Capacity { pool, capacity } => {
-                    state.capacities.insert(pool, *capacity);
+                    state.capacities.insert(pool, Some(*capacity));
                 }
                 Change::RemovePool { pool } => {
-                    state.capacities.remove(pool.as_str());
+                    state.capacities.insert(pool, None);
                 }
                 Change::Other(_) => {}
             }
         }
         state
+    }
+
+    /// The state as it is read, where that may be.
+    fn read(
+        &self,
+        state: &State<'a>,
+        revision: u64,
+        read: &'a [(String, u64)],
+    ) -> Option<State<'a>> {
+        let mut after = state.clone();
+        after.revision = Some(revision);
+        for (pool, capacity) in read {
+            let known = *after.capacities.entry(pool).or_insert(Some(*capacity));
+            if known != Some(*capacity) {
+                return None;
+            }
+        }
+        let shown = |pool: &str| read.iter().any(|(name, _)| name == pool);
+        let mut known = after
+            .capacities
+            .iter()
+            .filter(|(_, capacity)| capacity.is_some());
+        let all = known.all(|(pool, _)| shown(pool));
+        (all && state.revision.is_none_or(|at| at == revision)).then_some(after)
     }
 }

@@ -71,6 +71,15 @@ fn capacities(history: &[Record], pool: &str) -> Vec<Capacity> {
     for at in 0..capacities.len() {
         capacities[at].until = capacities.get(at + 1).map_or(u64::MAX, |next| next.until);
     }
+    if capacities.is_empty() {
+        // It was set before the history began: what is read says what it was.
+        let read = history.iter().filter_map(|record| read_of(record, pool));
+        capacities.extend(read.map(|slots| Capacity {
+            slots,
+            from: 0,
+            until: u64::MAX,
+        }));
+    }
     let unknown = changes.iter().filter(|(operation, id, _)| {
         matches!(operation.answer, Answer::Unknown(_)) && !answered.contains(id)
     });
@@ -80,6 +89,23 @@ fn capacities(history: &[Record], pool: &str) -> Vec<Capacity> {
         until: u64::MAX,
     }));
     capacities
+}
+
+/// What a record reads of a pool's capacity, where it does.
+fn read_of(record: &Record, pool: &str) -> Option<u64> {
+    let Record::Operation(operation) = record else {
+        return None;
+    };
+    match (&operation.call, &operation.answer) {
+        (Call::Inspect { pool: of, .. }, Answer::Inspected { capacity, .. }) if of == pool => {
+            Some(*capacity)
+        }
+        (Call::Budget { .. }, Answer::Budget { capacities, .. }) => {
+            let of_pool = capacities.iter().find(|(of, _)| of == pool);
+            of_pool.map(|(_, capacity)| *capacity)
+        }
+        _ => None,
+    }
 }
 
 /// What changes set a pool's capacity to, where they do.

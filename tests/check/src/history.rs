@@ -145,7 +145,8 @@ pub enum Call {
         /// The holder.
         holder: String,
     },
-    /// Change the budget.
+    /// Change the budget. Everything that raises its revision must be in the history: no pool of it may have a
+    /// calendar that comes due meanwhile.
     Configure {
         /// Names the request among its retries.
         request_id: String,
