@@ -5,7 +5,12 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::process::{Command, Output};
 
+use check::history::{Record, Writer};
 use check::{Limits, Rule, judge};
 use world::Bug;
 
@@ -66,4 +71,40 @@ fn planted_bugs_are_found() {
 fn many_holders_for_longer() {
     let found = judge(&world::run(7, Bug::Nothing, 40, 40_000), &LIMITS);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn the_command_judges_histories_on_disk() {
+    let command = |file: &Path| -> Output {
+        Command::new(env!("CARGO_BIN_EXE_preau-check"))
+            .arg(file)
+            .output()
+            .unwrap()
+    };
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for (bug, code) in [(Bug::Nothing, 0), (Bug::Overcommit, 1)] {
+        let file = directory.join(format!("{bug:?}.jsonl"));
+        let mut writer = Writer::new(BufWriter::new(File::create(&file).unwrap()));
+        let history = world::run(1, bug, 4, 15_000);
+        // The end of these is too short for what a run is usually held to.
+        for record in history
+            .iter()
+            .filter(|record| !matches!(record, Record::Drained(_)))
+        {
+            writer.write(record).unwrap();
+        }
+        writer.finish().unwrap();
+        let output = command(&file);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains("test, seed 1: "), "{text}");
+        assert_eq!(text.contains("Budget at "), code == 1, "{text}");
+    }
+    let output = command(&directory.join("none.jsonl"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("history can't be read")
+    );
 }
