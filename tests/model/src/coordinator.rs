@@ -120,6 +120,8 @@ pub struct Lease {
 /// The coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Coordinator {
+    /// Slots that it may give.
+    pub capacity: u8,
     /// The leases of each holder, oldest first: the last is the one that the holder has.
     pub leases: Vec<Vec<Lease>>,
     /// The holders by when their last lease was made: where slots do not divide, the newest of those who want
@@ -129,8 +131,9 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// One that has given nothing yet.
-    pub fn new(holders: usize) -> Self {
+    pub fn new(holders: usize, capacity: u8) -> Self {
         Self {
+            capacity,
             leases: vec![Vec::new(); holders],
             made: Vec::new(),
         }
@@ -139,6 +142,11 @@ impl Coordinator {
     /// Slots counted for one holder.
     pub fn counted_for(&self, holder: usize) -> u8 {
         self.leases[holder].iter().map(|lease| lease.slots).sum()
+    }
+
+    /// Slots that closing leases count.
+    pub fn closing(&self) -> u8 {
+        self.leases.iter().flatten().map(Lease::closing).sum()
     }
 
     /// Slots counted for all.
@@ -250,9 +258,9 @@ impl Coordinator {
             return Reply::Ended;
         };
         (lease.slots, lease.wanted, lease.left) = (kept, wanted, bounds.ttl());
-        let target = self.target(holder, bounds).min(wanted);
+        let target = self.target(holder).min(wanted);
         let demands: u8 = self.leases.iter().flatten().map(Lease::demand).sum();
-        let room = demands.min(bounds.capacity).saturating_sub(self.counted());
+        let room = demands.min(self.capacity).saturating_sub(self.counted());
         let room = if bounds.bug == Some(Bug::GrowUnconfirmed) {
             u8::MAX
         } else {
@@ -276,8 +284,8 @@ impl Coordinator {
     }
 
     /// What is shared falls evenly to all who want it; who wants less than that has what they want.
-    fn target(&self, holder: usize, bounds: &Bounds) -> u8 {
-        let closing: u8 = self.leases.iter().flatten().map(Lease::closing).sum();
+    fn target(&self, holder: usize) -> u8 {
+        let closing = self.closing();
         let demand = |of: usize| {
             let live = self.leases[of]
                 .last()
@@ -296,7 +304,7 @@ impl Coordinator {
         claims.sort_unstable();
         let demands: u8 = claims.iter().map(|(demand, ..)| demand).sum();
         let mut amount = (demands + closing)
-            .min(bounds.capacity)
+            .min(self.capacity)
             .saturating_sub(closing);
         let mut sharers = claims.len() as u8;
         for (demand, _, of) in claims {

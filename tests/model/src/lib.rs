@@ -33,6 +33,8 @@ pub enum Bug {
     WallClock,
     /// Leases never run out.
     NeverExpire,
+    /// A lowered capacity is taken from the leases at once.
+    TakeAway,
     /// A lease grows to its target before others have confirmed that they came down to theirs.
     GrowUnconfirmed,
     /// A request is answered before it is decided, and lost where another leader takes over.
@@ -44,6 +46,8 @@ pub enum Bug {
 pub struct Bounds {
     /// Slots of the pool.
     pub capacity: u8,
+    /// What an operator may lower them to, once.
+    pub lowered: u8,
     /// For each holder, how many lives it has, and how many requests in each.
     pub holders: Vec<(u8, u8)>,
     /// A lease's time to live in ticks of the fastest clock.
@@ -91,8 +95,19 @@ pub struct State {
     pub answers: Vec<Vec<(u8, u8, Reply)>>,
     /// With [`Bug::AnswerUndecided`], what another leader goes back to.
     pub decided: Option<Coordinator>,
-    /// Something was carried out twice, or answered in two ways, or refused as too much: never.
-    pub wrong: Option<&'static str>,
+    /// What has gone wrong in a step, if anything ever has.
+    pub wrong: Option<Wrong>,
+}
+
+/// What can go wrong in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wrong {
+    /// A request was carried out twice.
+    Twice,
+    /// More was given than there is.
+    GaveTooMuch,
+    /// A holder kept more than the coordinator counts for it.
+    KeptTooMuch,
 }
 
 /// What may happen.
@@ -112,6 +127,8 @@ pub enum Step {
     Arrives(usize, Request),
     /// An answer arrives.
     Answered(usize, (u8, u8, Reply)),
+    /// An operator lowers the capacity.
+    Lower,
     /// A holder starts anew, whether its life before has ended or not.
     StartAnew(usize),
 }
@@ -133,10 +150,14 @@ impl State {
             same && lease.seq >= request.seq
         });
         if passed && before != self.coordinator {
-            self.wrong = Some("a request was carried out twice");
+            self.wrong = Some(Wrong::Twice);
+        }
+        let counted = self.coordinator.counted();
+        if counted > before.counted().max(self.coordinator.capacity) {
+            self.wrong = Some(Wrong::GaveTooMuch);
         }
         if reply == Reply::TooMuchKept {
-            self.wrong = Some("a holder kept more than it had");
+            self.wrong = Some(Wrong::KeptTooMuch);
         }
         let asked = (request.epoch, request.seq);
         let last = self.holders[of]
@@ -184,7 +205,7 @@ impl Model for Bounds {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            coordinator: Coordinator::new(self.holders.len()),
+            coordinator: Coordinator::new(self.holders.len(), self.capacity),
             ahead: 0,
             holders: vec![Holder::new(); self.holders.len()],
             requests: vec![Vec::new(); self.holders.len()],
@@ -202,6 +223,9 @@ impl Model for Bounds {
         let odd = matches!(self.bug, Some(Bug::WallClock | Bug::AnswerUndecided));
         if state.ahead > 0 || odd {
             steps.push(Step::LeaderChange);
+        }
+        if state.coordinator.capacity > self.lowered {
+            steps.push(Step::Lower);
         }
         for (of, holder) in state.holders.iter().enumerate() {
             let (lives, requests) = self.holders[of];
@@ -258,6 +282,14 @@ impl Model for Bounds {
                 next.holders[of].hear(epoch, seq, reply, self);
                 next.answers[of].clear();
             }
+            Step::Lower => {
+                next.decide_time(self);
+                next.coordinator.capacity = self.lowered;
+                if self.bug == Some(Bug::TakeAway) {
+                    let leases = next.coordinator.leases.iter_mut().flatten();
+                    leases.for_each(|lease| lease.slots = lease.slots.min(self.lowered));
+                }
+            }
             Step::StartAnew(of) => {
                 next.holders[of].start_anew();
                 next.answers[of].clear();
@@ -270,13 +302,20 @@ impl Model for Bounds {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("never over budget", |bounds: &Bounds, state: &State| {
-                state.used() <= bounds.capacity && state.coordinator.counted() <= bounds.capacity
+                // One that is lowered drains; what is given on top of it is seen in the step that gives it.
+                state.used() <= bounds.capacity
+                    && state.coordinator.counted() <= bounds.capacity
+                    && state.wrong != Some(Wrong::GaveTooMuch)
             }),
             Property::always("what is used is counted", |_, state: &State| {
-                (0..state.holders.len())
-                    .all(|of| state.holders[of].uses() <= state.coordinator.counted_for(of))
+                let counted = |of| state.coordinator.counted_for(of);
+                let mut holders = state.holders.iter().enumerate();
+                holders.all(|(of, holder)| holder.uses() <= counted(of))
+                    && state.wrong != Some(Wrong::KeptTooMuch)
             }),
-            Property::always("exactly once", |_, state: &State| state.wrong.is_none()),
+            Property::always("exactly once", |_, state: &State| {
+                state.wrong != Some(Wrong::Twice)
+            }),
             Property::always("no slot is lost", |bounds: &Bounds, state: &State| {
                 comes_free(bounds, state)
             }),
@@ -323,7 +362,7 @@ fn comes_free(bounds: &Bounds, state: &State) -> bool {
         ask,
     };
     let reply = later.coordinator.apply(0, request, bounds);
-    free && matches!(reply, Reply::Granted { slots, .. } if slots == bounds.capacity)
+    free && matches!(reply, Reply::Granted { slots, .. } if slots == later.coordinator.capacity)
 }
 
 /// Where holders come down to their targets they have them, and nothing idles, after a few rounds.
@@ -362,5 +401,6 @@ fn settles(bounds: &Bounds, state: &State) -> bool {
             .collect();
     }
     let settled = granted.iter().all(|(slots, target)| slots == target);
-    settled && (granted.is_empty() || coordinator.counted() == bounds.capacity)
+    let all = coordinator.capacity.max(coordinator.closing());
+    settled && (granted.is_empty() || coordinator.counted() == all)
 }

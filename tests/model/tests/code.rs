@@ -74,6 +74,19 @@ impl Code {
     ) -> Result<(), String> {
         let time_ms = self.state.now_ms() + u64::from(before.ahead) * UNIT_MS;
         match step {
+            Step::Lower => {
+                let (pool, capacity) = (POOL.into(), bounds.lowered.into());
+                let (request_id, expected_revision) = ("lower".into(), None);
+                let changes = vec![Change::SetCapacity { pool, capacity }];
+                let configure = Configure {
+                    request_id,
+                    expected_revision,
+                    changes,
+                };
+                let commands = vec![Command::Configure(configure)];
+                let outcome = self.state.apply(&Batch { time_ms, commands }).remove(0);
+                outcome.map_err(|refusal| refusal.to_string())?;
+            }
             Step::Upkeep => {
                 self.state.apply(&Batch {
                     time_ms,
@@ -186,8 +199,8 @@ fn name(of: usize) -> String {
     format!("portal-{of}")
 }
 
-/// A step of the coordinator: what it stood at, how far its leader was ahead, and what arrived, if anything did.
-type CoordinatorStep = (Coordinator, u8, Option<(usize, Request)>);
+/// A step of the coordinator: what it stood at, how far its leader was ahead, and what it does.
+type CoordinatorStep = (Coordinator, u8, Step);
 
 /// Every step that the coordinator can take within the bounds, from the first way that leads to where it is taken.
 fn every_step(bounds: &Bounds) -> (usize, usize) {
@@ -198,12 +211,8 @@ fn every_step(bounds: &Bounds) -> (usize, usize) {
     let mut queue = VecDeque::from([first]);
     while let Some(state) = queue.pop_front() {
         for (step, next) in bounds.next_steps(&state) {
-            let arrives = match step {
-                Step::Arrives(of, request) => Some(Some((of, request))),
-                Step::Upkeep => Some(None),
-                _ => None,
-            };
-            let key = arrives.map(|what| (state.coordinator.clone(), state.ahead, what));
+            let decides = matches!(step, Step::Arrives(..) | Step::Upkeep | Step::Lower);
+            let key = decides.then(|| (state.coordinator.clone(), state.ahead, step));
             if let Some(key) = key.filter(|key| !steps_seen.contains(key)) {
                 steps_seen.insert(key);
                 let mut code = codes[&state.coordinator].copy();
@@ -220,10 +229,15 @@ fn every_step(bounds: &Bounds) -> (usize, usize) {
 
 #[test]
 fn every_step_of_the_coordinator() {
-    for holders in [[(1, 2), (2, 1)], [(1, 2), (1, 2)]] {
+    for (holders, lowered) in [
+        ([(1, 2), (2, 1)], 2),
+        ([(1, 2), (1, 2)], 2),
+        ([(1, 2), (1, 1)], 1),
+    ] {
         let bounds = Bounds {
             holders: holders.to_vec(),
             capacity: 2,
+            lowered,
             ttl_ticks: 2,
             bug: None,
         };
@@ -236,14 +250,16 @@ fn every_step_of_the_coordinator() {
 /// Goes so many long ways by lot, and returns how many requests were carried out on them.
 fn long_ways(ways: usize, bug: Option<Bug>) -> Result<usize, String> {
     let mut random = fastrand::Rng::with_seed(1);
-    let bounds = Bounds {
+    let mut bounds = Bounds {
         holders: vec![(4, 12); 3],
         capacity: 7,
+        lowered: 7,
         ttl_ticks: 3,
         bug,
     };
     let mut carried_out = 0;
-    for _ in 0..ways {
+    for way in 0..ways {
+        bounds.lowered = if way % 2 == 0 { 7 } else { 3 };
         let mut state = bounds.init_states().remove(0);
         let mut code = Code::new(&bounds);
         for _ in 0..200 {

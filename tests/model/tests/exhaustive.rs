@@ -8,8 +8,9 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 /// Holders by lives and requests in each life, slots, ticks of a lease.
 fn bounds(holders: &[(u8, u8)], capacity: u8, ttl_ticks: u8) -> Bounds {
-    let (holders, bug) = (holders.to_vec(), None);
+    let (holders, lowered, bug) = (holders.to_vec(), capacity, None);
     Bounds {
+        lowered,
         holders,
         capacity,
         ttl_ticks,
@@ -56,6 +57,15 @@ fn three_holders() {
 }
 
 #[test]
+fn a_capacity_that_is_lowered() {
+    let bounds = Bounds {
+        lowered: 1,
+        ..bounds(&[(1, 2), (1, 2)], 2, 2)
+    };
+    assert_eq!(all_states_are_right(bounds), 645_586);
+}
+
+#[test]
 #[ignore = "takes minutes: the same with wider bounds"]
 fn wider_bounds() {
     for holders in [[(1, 3), (1, 2)], [(2, 2), (2, 2)]] {
@@ -65,8 +75,10 @@ fn wider_bounds() {
 
 /// What is broken first by a bug, and in how many steps.
 fn broken_by(bug: Bug) -> Option<(&'static str, usize)> {
+    let lowered = if bug == Bug::TakeAway { 1 } else { 2 };
     let bounds = Bounds {
         bug: Some(bug),
+        lowered,
         ..bounds(&[(2, 2), (1, 2)], 2, 2)
     };
     let checker = bounds
@@ -95,6 +107,7 @@ fn planted_bugs_are_found() {
         Bug::CapLate,
         Bug::WallClock,
         Bug::NeverExpire,
+        Bug::TakeAway,
         Bug::GrowUnconfirmed,
         Bug::AnswerUndecided,
     ];
