@@ -10,7 +10,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admin::Admin;
-use crate::history::{Answer, Call, Operation, Record};
+use crate::history::{Answer, Call, Change, Operation, Record};
 use crate::lease::{Asked, Leases, Step};
 use crate::verdict::{Rule, Violation, violation};
 use crate::wgl::{self, Found, Timed};
@@ -48,7 +48,7 @@ pub fn check(history: &[Record], most_steps: u64) -> Vec<Violation> {
             found.extend(index.search(pool, None, operations, most_steps));
         }
     }
-    let timed: Vec<Timed<&Operation>> = index.admin.iter().map(|o| timed(o)).collect();
+    let timed: Vec<Timed<&Operation>> = index.admin.iter().map(|o| index.timed(o)).collect();
     let model = Admin {
         retried: &index.retried,
     };
@@ -70,6 +70,8 @@ struct Index<'a> {
     holders: BTreeMap<&'a str, BTreeSet<&'a str>>,
     owners: BTreeMap<u64, (&'a str, u64)>,
     retried: BTreeSet<&'a str>,
+    /// When requests of operators were first answered.
+    answered: BTreeMap<&'a str, u64>,
     end_ns: u64,
 }
 
@@ -86,10 +88,23 @@ impl<'a> Index<'a> {
             admin: Vec::new(),
             owners: BTreeMap::new(),
             retried: BTreeSet::new(),
+            answered: BTreeMap::new(),
             end_ns: operations.iter().map(|o| o.return_ns).max().unwrap_or(0),
         };
         let mut admin_ids = BTreeSet::new();
         for &operation in &operations {
+            if let Some(id) = request_id(&operation.call) {
+                if !admin_ids.insert(id) {
+                    index.retried.insert(id);
+                }
+                if matches!(
+                    operation.answer,
+                    Answer::Configured { .. } | Answer::HolderRemoved { .. }
+                ) {
+                    let first = index.answered.entry(id).or_insert(u64::MAX);
+                    *first = (*first).min(operation.return_ns);
+                }
+            }
             if let Some(pool) = pool_of(&operation.call) {
                 index.pools.entry(pool).or_default().push(operation);
                 let holders = index.holders.entry(pool).or_default();
@@ -107,22 +122,18 @@ impl<'a> Index<'a> {
                         .map(|l| (l.lease, (l.holder.as_str(), l.epoch)));
                     index.owners.extend(owner);
                 }
-                (Call::Configure { request_id, .. } | Call::RemoveHolder { request_id, .. }, _)
-                    if !admin_ids.insert(request_id.as_str()) =>
-                {
-                    index.retried.insert(request_id);
-                }
                 _ => {}
             }
         }
         for &operation in &operations {
             match &operation.call {
-                Call::Configure { .. } => {
+                Call::Configure { changes, .. } => {
                     index.admin.push(operation);
-                    index
-                        .pools
-                        .values_mut()
-                        .for_each(|of_pool| of_pool.push(operation));
+                    for (pool, of_pool) in &mut index.pools {
+                        if changes.iter().any(|change| is_of(change, pool)) {
+                            of_pool.push(operation);
+                        }
+                    }
                 }
                 Call::RemoveHolder { pool: None, .. } => {
                     index
@@ -137,6 +148,22 @@ impl<'a> Index<'a> {
         index
     }
 
+    /// When an operation may take effect. A request of an operator's that was sent again and answered then can have
+    /// none any more after that.
+    fn timed(&self, operation: &'a Operation) -> Timed<&'a Operation> {
+        let surely = !matches!(operation.answer, Answer::Unknown(_));
+        let answered = request_id(&operation.call).and_then(|id| self.answered.get(id));
+        Timed {
+            from: operation.invoke_ns,
+            until: match surely {
+                true => operation.return_ns,
+                false => answered.copied().unwrap_or(u64::MAX),
+            },
+            surely,
+            operation,
+        }
+    }
+
     /// The holders whose leases a request says something of.
     fn concerned(&self, pool: &str, call: &'a Call) -> Vec<&'a str> {
         match call {
@@ -148,13 +175,12 @@ impl<'a> Index<'a> {
                     .into_iter()
                     .collect()
             }
-            Call::Leases { .. } | Call::Configure { .. } => self
-                .holders
-                .get(pool)
-                .into_iter()
-                .flatten()
-                .copied()
-                .collect(),
+            // Capacities are no holder's own.
+            Call::Configure { changes, .. } if !changes.iter().any(removes) => vec![],
+            Call::Leases { .. } | Call::Configure { .. } => {
+                let holders = self.holders.get(pool).into_iter().flatten();
+                holders.copied().collect()
+            }
             Call::Inspect { .. } | Call::Budget { .. } => vec![],
         }
     }
@@ -199,7 +225,7 @@ impl<'a> Index<'a> {
                     mut until,
                     surely,
                     ..
-                } = timed(o);
+                } = self.timed(o);
                 let step = Step::Asked(&o.call, &o.answer);
                 if let Some(request) = self.names(&o.call).and_then(|asked| requests.get(&asked))
                     && !surely
@@ -259,6 +285,18 @@ impl<'a> Index<'a> {
     }
 }
 
+/// Whether a change is one of this pool's capacity.
+fn is_of(change: &Change, pool: &str) -> bool {
+    match change {
+        Change::Capacity { pool: of, .. } | Change::RemovePool { pool: of } => of == pool,
+        Change::Other(_) => false,
+    }
+}
+
+fn removes(change: &Change) -> bool {
+    matches!(change, Change::RemovePool { .. })
+}
+
 /// Whether a model can say anything of it.
 fn matters(operation: &Operation) -> bool {
     let stale = match operation.call {
@@ -266,6 +304,15 @@ fn matters(operation: &Operation) -> bool {
         _ => false,
     };
     !stale && !matches!(operation.answer, Answer::Failed(_))
+}
+
+fn request_id(call: &Call) -> Option<&str> {
+    match call {
+        Call::Configure { request_id, .. } | Call::RemoveHolder { request_id, .. } => {
+            Some(request_id)
+        }
+        _ => None,
+    }
 }
 
 fn pool_of(call: &Call) -> Option<&str> {
@@ -278,20 +325,6 @@ fn pool_of(call: &Call) -> Option<&str> {
         | Call::Leases { pool, .. } => Some(pool),
         Call::RemoveHolder { pool, .. } => pool.as_deref(),
         Call::Configure { .. } | Call::Budget { .. } => None,
-    }
-}
-
-fn timed(operation: &Operation) -> Timed<&Operation> {
-    let surely = !matches!(operation.answer, Answer::Unknown(_));
-    Timed {
-        from: operation.invoke_ns,
-        until: if surely {
-            operation.return_ns
-        } else {
-            u64::MAX
-        },
-        surely,
-        operation,
     }
 }
 
