@@ -1,0 +1,115 @@
+//! The faults that there are, and what each needs.
+
+use clap::ValueEnum;
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Kind {
+    /// kill -9 of one node, some, or all.
+    Kill,
+    /// SIGSTOP past every time-out, then SIGCONT.
+    Pause,
+    /// The leader is cut off from the other nodes, and by lot from front-ends.
+    IsolateLeader,
+    /// A minority is cut off.
+    Split,
+    /// Two halves that one node alone can reach.
+    Bridge,
+    /// Each node reaches its two neighbours alone.
+    Ring,
+    /// Nothing that some nodes send arrives; what is sent to them does.
+    OneWay,
+    /// 200 ms and up to 100 ms more between nodes.
+    Delay,
+    /// 30 packets of a hundred are lost between nodes.
+    Loss,
+    /// Wall clocks jump by minutes and hours, forward and back.
+    Clock,
+    /// The disk of a node has no byte free.
+    DiskFull,
+    /// Writes and syncs hang again and again, for up to a second and a half.
+    SlowDisk,
+    /// Every write and sync fails.
+    IoError,
+    /// A file of a node that is down is cut short.
+    Truncate,
+    /// A bit of a file of a node that is down is turned.
+    BitFlip,
+    /// A node is added, and another removed.
+    Churn,
+    /// Leadership is handed over, again and again.
+    Transfer,
+    /// All nodes are restarted, one after the other.
+    RollingRestart,
+    /// All nodes are restarted with the new binary, one after the other.
+    Upgrade,
+}
+
+/// What can be had here.
+#[derive(Debug, Clone, Copy)]
+pub struct Means {
+    pub network: bool,
+    pub disks: bool,
+    pub clock: bool,
+    pub nodes: u64,
+    pub old_release: bool,
+}
+
+impl Kind {
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// Why the fault can't be made here; none where it can.
+    pub fn lacks(self, means: &Means) -> Option<&'static str> {
+        match self {
+            Self::IsolateLeader
+            | Self::Split
+            | Self::Bridge
+            | Self::Ring
+            | Self::OneWay
+            | Self::Delay
+            | Self::Loss
+                if !means.network =>
+            {
+                Some("needs network namespaces and TUN devices")
+            }
+            Self::Ring if means.nodes < 5 => Some("three nodes in a ring reach each other all"),
+            Self::DiskFull | Self::SlowDisk | Self::IoError if !means.disks => {
+                Some("needs a file system for each node, which root alone can mount")
+            }
+            Self::Clock if !means.clock => Some("needs libfaketime (Debian: faketime)"),
+            Self::Upgrade if !means.old_release => Some("needs --upgrade-from"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a course of steps, or ends in one, that needs a cluster that serves.
+    pub fn needs_service(self) -> bool {
+        matches!(
+            self,
+            Self::Truncate
+                | Self::BitFlip
+                | Self::Churn
+                | Self::Transfer
+                | Self::RollingRestart
+                | Self::Upgrade
+        )
+    }
+
+    /// Whether the cluster can still be expected to carry out what this needs while the other is on.
+    pub fn goes_with(self, other: Self) -> bool {
+        let mild = matches!(other, Self::Clock | Self::Delay | Self::SlowDisk);
+        // A disk that hangs or is broken is not filled, and a node without a process not stopped.
+        let disk = |kind| {
+            matches!(
+                kind,
+                Self::DiskFull | Self::SlowDisk | Self::IoError | Self::Kill | Self::Pause
+            )
+        };
+        (!self.needs_service() || mild) && !(disk(self) && disk(other))
+    }
+}
