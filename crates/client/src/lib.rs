@@ -44,6 +44,8 @@ mod seats;
 mod sizing;
 mod task;
 pub mod tokens;
+#[doc(hidden)]
+pub mod untrusted;
 mod wire;
 
 pub use front_end::{FrontEnd, QueueStatus, Turn};

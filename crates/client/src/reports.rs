@@ -4,6 +4,7 @@ use api::v1;
 use quota::{Admission, Claimed, Flow, Mode, SessionRules};
 
 use crate::queue::{Grant, Report};
+use crate::seats::MAX_SEATS;
 
 /// The pool's rules, as far as a front-end goes by them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,7 +101,7 @@ pub fn response(response: v1::ReportResponse, known: &KnownRules) -> (Grant, Opt
         admit: admit.collect(),
         shorten: response.shorten,
         others_wait: response.others_wait,
-        floor: response.floor,
+        floor: response.floor.min(MAX_SEATS),
         session: rules.session,
         cluster_ms: response.cluster_time_ms,
         closed_s: response.closed_s,
@@ -203,6 +204,7 @@ mod tests {
             mode: v1::Mode::Frozen.into(),
             rules_revision: 5,
             rules: Some(rules()),
+            floor: u64::MAX,
             ..v1::ReportResponse::default()
         };
         let (grant, changed) = response(answer.clone(), &KnownRules::default());
@@ -214,6 +216,7 @@ mod tests {
                 until_s: 8
             }]
         );
+        assert_eq!(grant.floor, MAX_SEATS, "more than anyone can have");
         assert_eq!(
             (grant.mode, grant.session.limit_s),
             (Mode::Frozen, Some(90))

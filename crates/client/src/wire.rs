@@ -110,7 +110,8 @@ async fn one_try(
     Ok((answer, None))
 }
 
-fn granted(grant: Option<v1::Grant>) -> Result<Grant, Status> {
+/// The grant of an answer.
+pub fn granted(grant: Option<v1::Grant>) -> Result<Grant, Status> {
     let grant = grant.ok_or_else(|| Status::internal("the answer carries no grant"))?;
     Ok(Grant {
         lease: grant.lease_id,
@@ -121,7 +122,8 @@ fn granted(grant: Option<v1::Grant>) -> Result<Grant, Status> {
     })
 }
 
-fn refused(status: &Status) -> Refused {
+/// What a refusal comes to.
+pub fn refused(status: &Status) -> Refused {
     match reason::reason(status).as_deref() {
         Some("LEASE_ENDED" | "NO_SUCH_LEASE") => Refused::Ended,
         Some("LEASE_CLOSING") => Refused::Closing,

@@ -19,6 +19,8 @@ mod server;
 mod services;
 mod tls;
 mod types;
+#[doc(hidden)]
+pub mod untrusted;
 mod upkeep;
 
 pub use config::{Config, ConfigError, Limits, RaftConfig, Tls};

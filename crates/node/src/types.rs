@@ -248,12 +248,15 @@ pub(crate) fn append_from(
         entries: entries?,
         leader_commit: request.committed.map(log_id_from),
     };
-    let first = request.prev_log_id.map_or(0, |id| id.index + 1);
-    for (expected, entry) in (first..).zip(&request.entries) {
-        if entry.log_id.index != expected {
+    let mut before = request.prev_log_id.map(|id| id.index);
+    for entry in &request.entries {
+        let expected = before.map_or(Some(0), |before| before.checked_add(1));
+        if Some(entry.log_id.index) != expected {
+            let expected = expected.map_or("none".into(), |expected| expected.to_string());
             let why = format!("index {} where {expected} was due", entry.log_id.index);
             return Err(Malformed::new("entries", why));
         }
+        before = expected;
     }
     Ok(request)
 }
@@ -289,4 +292,35 @@ pub(crate) fn appended_from(
             Outcome::Higher(ballot) => Err(StreamAppendError::HigherVote(vote_from(Some(ballot))?)),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(previous: u64, entry: u64) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+        let id = |index| v1::LogId {
+            term: 1,
+            node_id: 1,
+            index,
+        };
+        append_from(v1::AppendRequest {
+            ballot: Some(v1::Ballot::default()),
+            previous: Some(id(previous)),
+            entries: vec![v1::Entry {
+                id: Some(id(entry)),
+                payload: None,
+            }],
+            committed: None,
+        })
+    }
+
+    #[test]
+    fn entries_follow_on_what_is_before_them() {
+        assert!(append(4, 5).is_ok());
+        let why = append(4, 6).unwrap_err().to_string();
+        assert_eq!(why, "entries: index 6 where 5 was due");
+        let why = append(u64::MAX, 0).unwrap_err().to_string();
+        assert_eq!(why, "entries: index 0 where none was due");
+    }
 }

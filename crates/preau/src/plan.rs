@@ -40,7 +40,7 @@ pub struct Args {
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Demands {
+pub(crate) struct Demands {
     capacity: u64,
     regions: Vec<Region>,
 }
@@ -55,7 +55,7 @@ struct Region {
 
 /// What the rules give.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Plan {
+pub(crate) struct Plan {
     capacity: u64,
     granted: u64,
     regions: Vec<Granted>,
@@ -76,7 +76,7 @@ pub fn run(args: &Args, output: Output) -> Result<(), Failure> {
 }
 
 impl Demands {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut top = Fields::parse(text)?;
         let capacity = top.required_number("capacity", 0..=MAX_SLOTS)?;
         let mut names = HashSet::new();
@@ -106,7 +106,7 @@ impl Demands {
         Ok(Self { capacity, regions })
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         let claims: Vec<Claim<'_>> = self.regions.iter().map(Region::claim).collect();
         let granted = share(self.capacity, &claims);
         Plan {
@@ -126,7 +126,7 @@ impl Demands {
         }
     }
 
-    fn table(&self, plan: &Plan) -> String {
+    pub fn table(&self, plan: &Plan) -> String {
         let with_held = self.regions.iter().any(|region| region.held.is_some());
         let mut header = vec![
             "REGION",

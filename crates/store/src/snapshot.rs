@@ -66,9 +66,10 @@ impl Snapshots {
         for path in files::list(dir)? {
             let is_snapshot = path.extension().is_some_and(|e| e == EXTENSION);
             let number = path.file_stem().and_then(|stem| stem.to_str());
-            match number.and_then(|n| n.parse::<u64>().ok()) {
+            // Numbers go up one by one: a store never comes near the last.
+            match number.and_then(|n| n.parse::<u32>().ok()) {
                 Some(number) if is_snapshot => {
-                    next = number + 1;
+                    next = u64::from(number) + 1;
                     found.push(path);
                 }
                 _ => tracing::warn!(path = %path.display(), "not a snapshot; left alone"),

@@ -123,3 +123,20 @@ fn a_damaged_newest_one_is_an_error() {
         (bytes, 2)
     );
 }
+
+/// Somebody's file that only looks like a snapshot, of a number that none ever has.
+#[test]
+fn a_number_that_no_snapshot_has_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mine = write(&store, 1, 10);
+    store.close();
+    drop(store);
+    for number in [u64::from(u32::MAX) + 1, u64::MAX] {
+        let path = dir.path().join(format!("snapshots/{number:020}.snap"));
+        fs::write(path, b"not mine").unwrap();
+    }
+    let store = open(dir.path());
+    assert_eq!(store.snapshots().latest(), Some(mine));
+    write(&store, 2, 10);
+}
