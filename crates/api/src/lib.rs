@@ -2,6 +2,7 @@
 //! the one table of errors.
 
 mod change;
+pub mod connect;
 mod convert;
 pub mod status;
 mod waiting;

@@ -321,7 +321,10 @@ impl Keeper {
             slots: grant.slots.min(MAX_SEATS),
             target: grant.target.min(MAX_SEATS),
             ttl: Duration::from_millis(grant.ttl_ms.max(1)),
-            deadline: flight.first_sent + usable(grant.ttl_ms, grant.drift_ppm),
+            deadline: match mutation::on("deadline-from-answer") {
+                true => now + usable(grant.ttl_ms, grant.drift_ppm),
+                false => flight.first_sent + usable(grant.ttl_ms, grant.drift_ppm),
+            },
         };
         self.ever_granted = true;
         self.lease = Some(lease);
@@ -472,6 +475,11 @@ impl Keeper {
 pub fn usable(ttl_ms: u64, drift_ppm: u32) -> Duration {
     const MILLION: u64 = 1_000_000;
     // A millisecond is a million nanoseconds, so the product is the part in nanoseconds.
+    let drift_ppm = if mutation::on("forget-drift") {
+        0
+    } else {
+        drift_ppm
+    };
     let kept_ppm = MILLION.saturating_sub(u64::from(drift_ppm));
     Duration::from_nanos(ttl_ms.saturating_mul(kept_ppm))
 }

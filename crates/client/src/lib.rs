@@ -26,7 +26,8 @@
 //!
 //! [`Nodes`] is the way to the cluster for everything else: any call, to whichever node can answer it.
 
-mod clock;
+#[doc(hidden)]
+pub mod clock;
 mod door;
 mod front;
 mod front_end;

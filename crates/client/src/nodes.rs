@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use api::connect::Dial;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::Instant;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -37,6 +38,8 @@ pub struct Options {
     pub connections: usize,
     /// TLS, for addresses that begin with `https://`.
     pub tls: Option<ClientTlsConfig>,
+    /// Another network than the machine's.
+    pub dial: Option<Arc<dyn Dial>>,
 }
 
 /// Why an address can't be used.
@@ -77,6 +80,7 @@ struct Node {
     address: String,
     endpoint: Endpoint,
     connections: Vec<OnceLock<Channel>>,
+    dial: Option<Arc<dyn Dial>>,
     turn: AtomicUsize,
 }
 
@@ -122,6 +126,7 @@ impl Node {
             address: uri,
             endpoint,
             connections: (0..connections).map(|_| OnceLock::new()).collect(),
+            dial: options.dial.clone(),
             turn: AtomicUsize::new(0),
         })
     }
@@ -129,7 +134,7 @@ impl Node {
     fn channel(&self) -> Channel {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.connections.len();
         self.connections[turn]
-            .get_or_init(|| self.endpoint.connect_lazy())
+            .get_or_init(|| api::connect::channel(&self.endpoint, self.dial.as_ref()))
             .clone()
     }
 }

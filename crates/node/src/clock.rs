@@ -1,6 +1,6 @@
 //! Cluster time: counted forward by whoever leads, from what has been applied.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::types::{LeaderId, LogId};
 
@@ -38,6 +38,12 @@ impl Clock {
             }
             _ => {
                 let (last, time_ms) = applied();
+                let time_ms = time_ms
+                    + if mutation::on("clock-ahead") {
+                        60_000
+                    } else {
+                        0
+                    };
                 if last.is_none_or(|id| id.leader_id != leader) {
                     return None;
                 }
@@ -55,7 +61,7 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use tokio::time::Duration;
 
     use super::*;
 

@@ -12,13 +12,14 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use crate::barrier::Barrier;
+use crate::blocking::blocking;
 use crate::config::{Config, RaftConfig};
 use crate::log::Log;
 use crate::machine::{Applied, Machine};
-use crate::network::{PeerTls, Peers};
+use crate::network::{Peers, Way};
 use crate::peer::Peer;
 use crate::propose::{ProposeError, Proposer, stopping};
-use crate::types::{Metrics, Raft};
+use crate::types::{Disk, Metrics, Raft};
 use crate::upkeep;
 
 /// How long a node that stops waits for the proposals on their way.
@@ -101,7 +102,7 @@ pub(crate) struct Core {
 
 pub(crate) struct Inner {
     pub raft: Raft,
-    pub store: Store,
+    pub store: Disk,
     pub peers: Peers,
     /// Held while the members change, by this node's wish.
     pub changing: Mutex<()>,
@@ -123,28 +124,36 @@ struct Work {
 }
 
 impl Core {
-    /// Opens the data directory, takes up what is in it and joins in.
+    /// Opens the data directory.
     ///
     /// # Errors
-    /// Where the directory or what is in it can't be used.
-    pub async fn start(config: &Config, tls: PeerTls) -> Result<Self, StartError> {
+    /// Where it can't be used.
+    pub async fn open(config: &Config) -> Result<Disk, StartError> {
         let (dir, node_id) = (config.data_dir.clone(), config.node_id);
         let opened =
             tokio::task::spawn_blocking(move || Store::open(&dir, node_id, Options::default()));
-        let store = opened
+        let opened = opened
             .await
-            .map_err(|e| StartError::Stored(e.to_string()))??;
-        let started = Self::over(store.clone(), config, tls).await;
+            .map_err(|e| StartError::Stored(e.to_string()))?;
+        Ok(Arc::new(opened?))
+    }
+
+    /// Takes up what is stored, and joins in.
+    ///
+    /// # Errors
+    /// Where what is stored can't be used; the store is closed then.
+    pub async fn start(store: Disk, config: &Config, way: Way) -> Result<Self, StartError> {
+        let started = Self::over(store.clone(), config, way).await;
         if started.is_err() {
             store.close();
         }
         started
     }
 
-    async fn over(store: Store, config: &Config, tls: PeerTls) -> Result<Self, StartError> {
+    async fn over(store: Disk, config: &Config, way: Way) -> Result<Self, StartError> {
         let raft_config = raft_config(&config.raft)?;
         let machine = Machine::new(store.clone());
-        let (applied, peers) = (machine.applied(), Peers::new(store.clone(), tls));
+        let (applied, peers) = (machine.applied(), Peers::new(store.clone(), way));
         let log = Log::new(store.clone());
         let raft = Raft::new(config.node_id, raft_config, peers.clone(), log, machine);
         let raft = raft.await.map_err(|fatal| {
@@ -224,6 +233,11 @@ impl Core {
         self.inner.applied.with_state(f)
     }
 
+    /// The last entry applied.
+    pub fn last_applied(&self) -> Option<crate::types::LogId> {
+        self.inner.applied.last()
+    }
+
     /// The index of the last entry applied, as it changes.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.inner.applied.index()
@@ -300,7 +314,7 @@ impl Core {
             task.abort();
         }
         let store = inner.store.clone();
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let _ = blocking(move || Ok(store.close())).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 
 use crate::core::Leader;
 use crate::gate::{Call, FORWARDED};
-use crate::network::PeerTls;
+use crate::network::Way;
 use crate::tls::{endpoint, root};
 
 /// Connections to the leader, which calls take turns on.
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 2;
 /// Connections to whoever leads, opened when they are needed.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    tls: PeerTls,
+    way: Way,
     pool: Mutex<Pool>,
 }
 
@@ -33,9 +33,9 @@ struct Pool {
 }
 
 impl Forward {
-    pub fn new(tls: PeerTls) -> Self {
+    pub fn new(way: Way) -> Self {
         Self {
-            tls,
+            way,
             pool: Mutex::default(),
         }
     }
@@ -44,10 +44,12 @@ impl Forward {
     pub fn channel(&self, leader: &Leader) -> Result<Channel, Status> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.address != leader.address || pool.channels.is_empty() {
-            let endpoint = endpoint(&leader.address, &self.tls)
+            let endpoint = endpoint(&leader.address, &self.way.tls)
                 .map_err(|why| unreachable(leader, &why.to_string()))?;
             pool.address.clone_from(&leader.address);
-            pool.channels = (0..CONNECTIONS).map(|_| endpoint.connect_lazy()).collect();
+            pool.channels = (0..CONNECTIONS)
+                .map(|_| self.way.channel(&endpoint))
+                .collect();
         }
         pool.turn = (pool.turn + 1) % CONNECTIONS;
         Ok(pool.channels[pool.turn].clone())

@@ -1,6 +1,7 @@
 //! A Raft member: openraft wiring, gRPC services, graceful start and stop.
 
 mod barrier;
+mod blocking;
 pub mod calendar;
 mod clock;
 mod config;
@@ -24,7 +25,7 @@ pub mod untrusted;
 mod upkeep;
 
 pub use config::{Config, ConfigError, Limits, RaftConfig, Tls};
-pub use node::{Node, StartError};
+pub use node::{Applied, Ground, Node, StartError};
 pub use tls::TlsError;
 
 #[cfg(test)]

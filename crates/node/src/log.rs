@@ -10,12 +10,12 @@ use futures_util::{Stream, stream};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
-use store::{Done, Store};
+use store::Done;
 use tokio::sync::oneshot;
 
 use crate::types::{
-    Entry, LogId, TypeConfig, Vote, decode, decode_entry, encode_entry, log_id_from, log_id_to,
-    vote_from, vote_to,
+    Disk, Entry, LogId, TypeConfig, Vote, decode, decode_entry, encode_entry, log_id_from,
+    log_id_to, vote_from, vote_to,
 };
 
 /// Bytes read from the log at a time, and so sent in one request: one entry may be larger, and together
@@ -25,11 +25,11 @@ const READ_BYTES: usize = 1 << 20;
 /// The log. Reads come from memory or the page cache, a bounded piece at a time, and so run in place.
 #[derive(Clone)]
 pub(crate) struct Log {
-    store: Store,
+    store: Disk,
 }
 
 impl Log {
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Disk) -> Self {
         Self { store }
     }
 
@@ -163,6 +163,9 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if mutation::on("forget-vote") {
+            return Ok(());
+        }
         let vote = vote_to(vote).encode_to_vec();
         durable(|done| self.store.save_vote(vote.into(), done)).await
     }
@@ -193,6 +196,11 @@ impl RaftLogStorage<TypeConfig> for Log {
             return Ok(());
         };
         let records = entries.map(|entry| encode_entry(&entry)).collect();
+        if mutation::on("answer-before-flush") {
+            callback.io_completed(Ok(()));
+            self.store.append(first, records, Box::new(|_| {}));
+            return Ok(());
+        }
         let done = move |done: Result<(), store::Failure>| {
             callback.io_completed(done.map_err(io::Error::from));
         };

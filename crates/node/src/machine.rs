@@ -8,11 +8,12 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use prost::Message as _;
 use quota::{Batch, State};
-use store::{SnapshotWriter, Store};
+use store::SnapshotWriter;
 use tokio::sync::watch;
 
+use crate::blocking::blocking;
 use crate::types::{
-    LogId, Outcomes, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode,
+    Disk, LogId, Outcomes, Proposal, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode,
     meta_from, meta_to,
 };
 
@@ -83,7 +84,7 @@ impl Applied {
 /// The state machine.
 pub(crate) struct Machine {
     applied: Applied,
-    store: Store,
+    store: Disk,
 }
 
 /// A snapshot's body.
@@ -95,7 +96,7 @@ pub(crate) enum SnapshotData {
 }
 
 impl Machine {
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Disk) -> Self {
         Self {
             applied: Applied::new(),
             store,
@@ -109,15 +110,6 @@ impl Machine {
 
 fn damaged(what: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
-}
-
-/// Runs what reads, writes or computes for longer than an async thread should.
-async fn blocking<T: Send + 'static>(
-    f: impl FnOnce() -> Result<T, io::Error> + Send + 'static,
-) -> Result<T, io::Error> {
-    tokio::task::spawn_blocking(f)
-        .await
-        .map_err(io::Error::other)?
 }
 
 impl RaftStateMachine<TypeConfig> for Machine {
@@ -205,7 +197,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             writer.finish()?;
             Ok(state)
         });
-        *write(&self.applied.shared.applied) = *state.await?;
+        let state = *state.await?;
+        if !mutation::on("snapshot-ignored") {
+            *write(&self.applied.shared.applied) = state;
+        }
         if let Some(log_id) = meta.last_log_id {
             let membership = meta.last_membership.clone();
             self.applied.reached(log_id, Some(membership));

@@ -9,6 +9,7 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError,
 use openraft::{BasicNode, ChangeMembers};
 use tokio::sync::MutexGuard;
 
+use crate::blocking::blocking;
 use crate::config::check_address;
 use crate::core::Core;
 use crate::propose::ProposeError;
@@ -148,9 +149,8 @@ impl Core {
         try_join_all(ready).await?;
         let store = inner.store.clone();
         let own = cluster.clone();
-        tokio::task::spawn_blocking(move || store.set_cluster_id(&own))
+        blocking(move || Ok(store.set_cluster_id(&own)?))
             .await
-            .map_err(|e| MemberError::Stopped(e.to_string()))?
             .map_err(|e| MemberError::Stopped(e.to_string()))?;
         for (&id, node) in others() {
             let founded = inner.peers.client(id, &node.addr).found(&cluster).await;

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use api::connect::{self, Dial};
 use api::v1;
 use api::v1::peer_service_client::PeerServiceClient;
 use bytes::Bytes;
@@ -20,19 +21,19 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
-use store::Store;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
+use crate::blocking::blocking;
 use crate::machine::SnapshotData;
 use crate::peer::{CLUSTER, MAX_MESSAGE, NODE, ROLE, Role};
 use crate::tls::endpoint;
 use crate::types::{
-    MetricsWatch, Snapshot, TypeConfig, Vote, append_to, appended_from, log_id_from, log_id_to,
-    meta_to, vote_from, vote_to,
+    Disk, MetricsWatch, Snapshot, TypeConfig, Vote, append_to, appended_from, log_id_from,
+    log_id_to, meta_to, vote_from, vote_to,
 };
 
 /// A connection that is not there after this long is given up.
@@ -50,6 +51,21 @@ const CHUNKS_AHEAD: usize = 2;
 /// TLS towards the other nodes, where there is any.
 pub(crate) type PeerTls = Option<ClientTlsConfig>;
 
+/// How the other nodes are reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Way {
+    pub tls: PeerTls,
+    /// Another network than the machine's.
+    pub dial: Option<Arc<dyn Dial>>,
+}
+
+impl Way {
+    /// A connection, made when it is first used.
+    pub fn channel(&self, endpoint: &Endpoint) -> Channel {
+        connect::channel(endpoint, self.dial.as_ref())
+    }
+}
+
 /// All other nodes. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Peers {
@@ -57,8 +73,8 @@ pub(crate) struct Peers {
 }
 
 struct Shared {
-    store: Store,
-    tls: PeerTls,
+    store: Disk,
+    way: Way,
     connections: Mutex<HashMap<String, Connections>>,
     metrics: OnceLock<MetricsWatch>,
 }
@@ -71,11 +87,11 @@ struct Connections {
 }
 
 impl Peers {
-    pub fn new(store: Store, tls: PeerTls) -> Self {
+    pub fn new(store: Disk, way: Way) -> Self {
         Self {
             shared: Arc::new(Shared {
                 store,
-                tls,
+                way,
                 connections: Mutex::default(),
                 metrics: OnceLock::new(),
             }),
@@ -119,15 +135,16 @@ impl Peers {
 
     fn connect(&self, address: &str) -> Result<Connections, String> {
         // A peer that is gone is to be noticed sooner than others.
-        let endpoint = endpoint(address, &self.shared.tls)
+        let way = &self.shared.way;
+        let endpoint = endpoint(address, &way.tls)
             .map_err(|error| format!("{address}: {error}"))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE.0)
             .keep_alive_timeout(KEEPALIVE.1);
         Ok(Connections {
-            log: endpoint.connect_lazy(),
-            control: endpoint.connect_lazy(),
-            snapshot: endpoint.connect_lazy(),
+            log: way.channel(&endpoint),
+            control: way.channel(&endpoint),
+            snapshot: way.channel(&endpoint),
         })
     }
 
@@ -297,7 +314,7 @@ impl Client {
             length: file.len,
         };
         let (chunks, received) = mpsc::channel(CHUNKS_AHEAD);
-        let reader = tokio::task::spawn_blocking(move || read_chunks(&file, &chunks));
+        let reader = tokio::spawn(read_chunks(file, chunks));
         let header = stream::iter([v1::install_snapshot_request::Part::Header(header)]);
         let parts = header
             .chain(ReceiverStream::new(received).map(v1::install_snapshot_request::Part::Chunk))
@@ -317,15 +334,20 @@ impl Client {
     }
 }
 
-fn read_chunks(file: &store::Snapshot, chunks: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
-    let mut body = file.open()?;
+async fn read_chunks(file: store::Snapshot, chunks: mpsc::Sender<Bytes>) -> std::io::Result<()> {
+    let mut body = blocking(move || Ok(file.open()?)).await?;
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        body.by_ref()
-            .take(CHUNK_BYTES as u64)
-            .read_to_end(&mut chunk)?;
+        let read = blocking(move || {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            body.by_ref()
+                .take(CHUNK_BYTES as u64)
+                .read_to_end(&mut chunk)?;
+            Ok((body, chunk))
+        });
+        let chunk;
+        (body, chunk) = read.await?;
         // A receiver that is gone has its own reason.
-        if chunk.is_empty() || chunks.blocking_send(chunk.into()).is_err() {
+        if chunk.is_empty() || chunks.send(chunk.into()).await.is_err() {
             return Ok(());
         }
     }

@@ -1,19 +1,28 @@
 //! A node: its parts started in order, and stopped in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use api::connect::{self, Dial};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use store::Storage;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::transport::ServerTlsConfig;
+use tonic::transport::server::TcpConnectInfo;
 use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, ConfigError};
-use crate::core::{Core, StartError as CoreError};
+use crate::core::{Core, Role, StartError as CoreError};
 use crate::due;
 use crate::forward::Forward;
-use crate::server;
+use crate::network::Way;
+use crate::server::{self, Accepted, Incoming};
 use crate::services::Context;
 use crate::tls::{self, TlsError};
+use crate::types::Disk;
 
 /// How long connections have to take leave once nothing is at work on them.
 const TAKE_LEAVE: Duration = Duration::from_millis(200);
@@ -38,6 +47,27 @@ pub enum StartError {
     /// The data directory can't be used, or holds what does not fit.
     #[error(transparent)]
     Data(#[from] CoreError),
+}
+
+/// What a node stands on, in the place of the machine's disk and network.
+pub struct Ground {
+    /// The disk.
+    pub store: Arc<dyn Storage>,
+    /// The connections that come in.
+    pub incoming: BoxStream<'static, Box<dyn connect::Stream>>,
+    /// The way to the other nodes.
+    pub dial: Arc<dyn Dial>,
+}
+
+/// How far a node has applied the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The last entry's index, 0 for none.
+    pub index: u64,
+    /// The last entry's term.
+    pub term: u64,
+    /// The state that it came to, encoded: equal at equal indexes.
+    pub state: Vec<u8>,
 }
 
 /// A running member of a cluster, or one that waits for its cluster to be made.
@@ -71,14 +101,61 @@ impl Node {
                     address: config.listen,
                     why,
                 })?;
-        let core = Core::start(&config, peer_tls.clone()).await?;
-        let context = Context::new(core.clone(), Forward::new(peer_tls), config.limits.clone());
+        let store = Core::open(&config).await?;
+        let way = Way {
+            tls: peer_tls,
+            dial: None,
+        };
+        Self::run(
+            config,
+            store,
+            way,
+            address,
+            server::incoming(listener),
+            server_tls,
+        )
+        .await
+    }
+
+    /// As [`Node::start`], on a disk and a network that are given, without TLS.
+    ///
+    /// # Errors
+    /// Where the configuration or what is stored can't be used.
+    pub async fn start_on(config: Config, ground: Ground) -> Result<Self, StartError> {
+        config.validate()?;
+        let address = config.listen;
+        let way = Way {
+            tls: None,
+            dial: Some(ground.dial),
+        };
+        let incoming = Box::pin(ground.incoming.map(|stream| {
+            Ok(Accepted {
+                stream,
+                info: TcpConnectInfo {
+                    local_addr: None,
+                    remote_addr: None,
+                },
+            })
+        }));
+        Self::run(config, ground.store, way, address, incoming, None).await
+    }
+
+    async fn run(
+        config: Config,
+        store: Disk,
+        way: Way,
+        address: SocketAddr,
+        incoming: Incoming,
+        tls: Option<ServerTlsConfig>,
+    ) -> Result<Self, StartError> {
+        let core = Core::start(store, &config, way.clone()).await?;
+        let context = Context::new(core.clone(), Forward::new(way), config.limits.clone());
         let health = HealthReporter::new();
         server::set_health(&health, false).await;
         let stop = watch::Sender::new(false);
         let serve = server::serve(
-            listener,
-            server_tls,
+            incoming,
+            tls,
             context.clone(),
             health.clone(),
             stop.subscribe(),
@@ -96,6 +173,25 @@ impl Node {
         })
     }
 
+    /// How far this node has applied the log, and what came of it.
+    pub fn applied(&self) -> Applied {
+        let core = &self.context.core;
+        core.with_state(|state| {
+            let last = core.last_applied();
+            Applied {
+                index: last.map_or(0, |id| id.index),
+                term: last.map_or(0, |id| id.leader_id.term),
+                state: state.snapshot(),
+            }
+        })
+    }
+
+    /// Whether this node thinks that it leads, and the term that it is in.
+    pub fn leads(&self) -> (bool, u64) {
+        let status = self.context.core.status();
+        (status.role == Role::Leader, status.term)
+    }
+
     /// The address that the node listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -108,15 +204,17 @@ impl Node {
 
     /// Resolves when the node has stopped by itself, and says why and what to do. The process should end,
     /// with that message, and be started again once the cause is mended.
-    pub async fn stopped(&self) -> String {
+    pub fn stopped(&self) -> impl Future<Output = String> + Send + use<> {
         let mut stopped = self.context.core.stopped();
-        match stopped
-            .wait_for(Option::is_some)
-            .await
-            .map(|why| why.clone())
-        {
-            Ok(why) => why.unwrap_or_default(),
-            Err(_) => "the node's core is gone; start the node again".into(),
+        async move {
+            match stopped
+                .wait_for(Option::is_some)
+                .await
+                .map(|why| why.clone())
+            {
+                Ok(why) => why.unwrap_or_default(),
+                Err(_) => "the node's core is gone; start the node again".into(),
+            }
         }
     }
 

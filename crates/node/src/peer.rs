@@ -8,14 +8,14 @@ use api::v1::peer_service_server::{PeerService, PeerServiceServer};
 use futures_util::{Stream, StreamExt as _, stream};
 use openraft::raft::{TransferLeaderRequest, VoteRequest};
 use quota::State;
-use store::Store;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::blocking::blocking;
 use crate::machine::SnapshotData;
 use crate::types::{
-    Raft, Snapshot, SnapshotMeta, Vote, append_from, appended_to, log_id_from, log_id_to,
+    Disk, Raft, Snapshot, SnapshotMeta, Vote, append_from, appended_to, log_id_from, log_id_to,
     meta_from, until, vote_from, vote_to,
 };
 
@@ -64,14 +64,14 @@ impl Role {
 #[derive(Clone)]
 pub(crate) struct Peer {
     raft: Raft,
-    store: Store,
+    store: Disk,
     /// Appends hold it shared while they are handed over; a snapshot holds it alone, see `quiet`.
     gate: Arc<RwLock<()>>,
     stopped: watch::Sender<Option<String>>,
 }
 
 impl Peer {
-    pub fn new(raft: Raft, store: Store, stopped: watch::Sender<Option<String>>) -> Self {
+    pub fn new(raft: Raft, store: Disk, stopped: watch::Sender<Option<String>>) -> Self {
         Self {
             raft,
             store,
@@ -121,9 +121,8 @@ impl Peer {
             None if role == Role::Voter => return Err(self.wiped(cluster)),
             None => {
                 let (store, cluster) = (self.store.clone(), cluster.to_owned());
-                tokio::task::spawn_blocking(move || store.set_cluster_id(&cluster))
+                blocking(move || Ok(store.set_cluster_id(&cluster)?))
                     .await
-                    .map_err(|e| Status::internal(e.to_string()))?
                     .map_err(|e| Status::unavailable(e.to_string()))?;
             }
         }
@@ -284,11 +283,11 @@ impl PeerService for Peer {
     ) -> Result<Response<v1::InstallSnapshotResponse>, Status> {
         self.admit(request.metadata()).await?;
         let (vote, meta, body) = receive(request.into_inner()).await?;
-        let read = tokio::task::spawn_blocking(move || match State::restore(&body) {
+        let read = blocking(move || match State::restore(&body) {
             Ok(state) => Ok(SnapshotData::Received(Box::new(state), body)),
-            Err(error) => Err(Status::data_loss(error.to_string())),
+            Err(error) => Err(std::io::Error::other(error)),
         });
-        let snapshot = read.await.map_err(|e| Status::internal(e.to_string()))??;
+        let snapshot = read.await.map_err(|e| Status::data_loss(e.to_string()))?;
         let vote = self.install(vote, Snapshot { meta, snapshot }).await?;
         Ok(Response::new(v1::InstallSnapshotResponse {
             ballot: Some(vote_to(&vote)),

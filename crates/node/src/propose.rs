@@ -1,7 +1,7 @@
 //! Proposals in groups: what comes while earlier groups are on their way goes into the next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::impls::ProgressResponder;
@@ -9,6 +9,7 @@ use openraft::raft::ClientWriteResult;
 use quota::limits::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
 use quota::{Batch, Command, Outcome, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::machine::Applied;
@@ -217,6 +218,9 @@ impl Task {
     fn stamp(&mut self, leader: LeaderId) -> Option<u64> {
         let applied = &self.applied;
         let reached = || (applied.last(), applied.with_state(quota::State::now_ms));
+        if mutation::on("wall-clock") {
+            return u64::try_from(crate::due::wall_s()).ok().map(|s| s * 1_000);
+        }
         self.clock.stamp(leader, reached, Instant::now)
     }
 
@@ -224,7 +228,7 @@ impl Task {
     /// came before.
     async fn ready(&mut self) -> Result<(LeaderId, u64), ProposeError> {
         let mut index = self.applied.index();
-        let until = tokio::time::Instant::now() + READY_WITHIN;
+        let until = Instant::now() + READY_WITHIN;
         loop {
             index.borrow_and_update();
             let leader = *self.raft.as_leader()?.leader_id();
@@ -236,7 +240,7 @@ impl Task {
             if matches!(again, Ok(Err(_))) {
                 return Err(stopping());
             }
-            if tokio::time::Instant::now() >= until {
+            if Instant::now() >= until {
                 return Err(ProposeError::Busy {
                     retry_after: RETRY_AFTER,
                 });

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use api::connect;
 use api::v1;
 use api::v1::budget_service_server::BudgetServiceServer;
 use api::v1::cluster_service_server::ClusterServiceServer;
 use api::v1::lease_service_server::LeaseServiceServer;
-use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::{Connected, TcpConnectInfo};
@@ -40,7 +42,7 @@ const SERVICES: [&str; 4] = [
 
 /// Serves until `stop` turns true, and then until the last call has ended.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    incoming: Incoming,
     tls: Option<ServerTlsConfig>,
     context: Context,
     health: HealthReporter,
@@ -98,7 +100,7 @@ pub(crate) async fn serve(
         router.add_service(peers)
     };
 
-    let incoming = accept(listener, size(limits.connections));
+    let incoming = accept(incoming, size(limits.connections));
     let stopped = async move {
         // A sender that is gone is a node that is gone.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -109,40 +111,67 @@ pub(crate) async fn serve(
         .map_err(|e| text(&e))
 }
 
+/// Connections as they come in.
+pub(crate) type Incoming = BoxStream<'static, io::Result<Accepted>>;
+
+/// A connection that came in.
+pub(crate) struct Accepted {
+    pub stream: Box<dyn connect::Stream>,
+    /// From where and to where, as far as is known.
+    pub info: TcpConnectInfo,
+}
+
+/// Those that come to a listener.
+pub(crate) fn incoming(listener: TcpListener) -> Incoming {
+    Box::pin(futures_util::stream::unfold(listener, |listener| async {
+        let accepted = listener.accept().await.and_then(|(stream, _)| {
+            stream.set_nodelay(true)?;
+            let info = stream.connect_info();
+            let stream = Box::new(stream);
+            Ok(Accepted { stream, info })
+        });
+        Some((accepted, listener))
+    }))
+}
+
 /// Connections, so many at a time. One more is closed at once: its caller goes to another node.
-fn accept(listener: TcpListener, most: usize) -> impl Stream<Item = io::Result<Connection>> {
+fn accept(incoming: Incoming, most: usize) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-    futures_util::stream::unfold((listener, places), move |(listener, places)| async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, from)) => match Arc::clone(&places).try_acquire_owned() {
-                    Ok(place) => {
-                        if let Err(error) = stream.set_nodelay(true) {
-                            tracing::debug!(%error, %from, "connection lost as it came");
-                            continue;
+    futures_util::stream::unfold(
+        (incoming, places),
+        move |(mut incoming, places)| async move {
+            loop {
+                match incoming.next().await? {
+                    Ok(accepted) => match Arc::clone(&places).try_acquire_owned() {
+                        Ok(place) => {
+                            let connection = Connection {
+                                accepted,
+                                _place: place,
+                            };
+                            return Some((Ok(connection), (incoming, places)));
                         }
-                        let connection = Connection {
-                            stream,
-                            _place: place,
-                        };
-                        return Some((Ok(connection), (listener, places)));
+                        Err(_) => {
+                            let from = accepted.info.remote_addr;
+                            tracing::warn!(
+                                ?from,
+                                most,
+                                "connection closed: limits.connections is reached"
+                            );
+                        }
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "can't accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
-                    Err(_) => {
-                        tracing::warn!(%from, most, "connection closed: limits.connections is reached");
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
-        }
-    })
+        },
+    )
 }
 
 /// A connection and its place among those that may be.
 struct Connection {
-    stream: TcpStream,
+    accepted: Accepted,
     _place: OwnedSemaphorePermit,
 }
 
@@ -150,7 +179,7 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.accepted.info.clone()
     }
 }
 
@@ -160,7 +189,7 @@ impl AsyncRead for Connection {
         cx: &mut TaskContext<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        Pin::new(&mut self.accepted.stream).poll_read(cx, buf)
     }
 }
 
@@ -170,15 +199,15 @@ impl AsyncWrite for Connection {
         cx: &mut TaskContext<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        Pin::new(&mut self.accepted.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.accepted.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.accepted.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -186,11 +215,11 @@ impl AsyncWrite for Connection {
         cx: &mut TaskContext<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.accepted.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.accepted.stream.is_write_vectored()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use api::v1;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use openraft::vote::RaftVote as _;
 use openraft::{BasicNode, EntryPayload};
 use prost::Message as _;
 use quota::Outcome;
+use store::Storage;
 
 openraft::declare_raft_types!(
     /// What openraft is told of this node's types; those not named are openraft's own.
@@ -22,6 +24,9 @@ openraft::declare_raft_types!(
         D = Proposal,
         R = Outcomes,
 );
+
+/// What the node keeps.
+pub(crate) type Disk = Arc<dyn Storage>;
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
 pub(crate) type Entry = openraft::alias::EntryOf<TypeConfig>;

@@ -2,13 +2,12 @@
 
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::Fatal;
-use store::Store;
 use tokio::sync::watch;
 
 use crate::config::RaftConfig;
 use crate::core::Leader;
 use crate::network::Peers;
-use crate::types::{Raft, TypeConfig};
+use crate::types::{Disk, Raft, TypeConfig};
 
 /// Takes a snapshot every so many entries applied, and purges the log well below it.
 ///
@@ -50,7 +49,7 @@ pub(crate) async fn snapshots(raft: Raft, config: RaftConfig) {
 /// Says who leads, and why, once the store or Raft has ended; forgets connections to members that were.
 pub(crate) async fn watch(
     raft: Raft,
-    store: Store,
+    store: Disk,
     peers: Peers,
     leader: watch::Sender<Option<Leader>>,
     stopped: watch::Sender<Option<String>>,

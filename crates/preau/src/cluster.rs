@@ -78,6 +78,7 @@ impl Args {
         let options = Options {
             connections: 1,
             tls: self.tls()?,
+            dial: None,
         };
         let addresses = self.nodes.iter().map(|node| secured(node, &options));
         let nodes = Nodes::with(addresses, options.clone())

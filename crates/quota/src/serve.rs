@@ -141,6 +141,7 @@ impl State {
             .get(place)
             .map(|lease| (lease.phase, lease.slots))
         {
+            Some((Phase::Live, _)) if mutation::on("remove-early") => self.end(place),
             Some((Phase::Live, 0)) => self.end(place),
             Some((Phase::Live, slots)) => self.set(place, Phase::Closing, slots, 0),
             _ => {}
@@ -192,7 +193,15 @@ impl State {
             } else {
                 self.target(place)
             };
+            let room = if mutation::on("grow-past-capacity") {
+                wanted
+            } else {
+                room
+            };
             let slots = kept + target.saturating_sub(kept).min(room);
+            if mutation::on("lower-at-once") {
+                self.set(place, Phase::Live, slots.min(target), wanted);
+            }
             if slots > kept {
                 self.set(place, Phase::Live, slots, wanted);
             }
@@ -213,6 +222,11 @@ impl State {
         if let Some(lease) = self.leases.get_mut(place) {
             if let Answer::Grant { ttl_ms, .. } | Answer::Reported { ttl_ms, .. } = answer {
                 // Never earlier than a grant has said before.
+                let ttl_ms = if mutation::on("expire-early") {
+                    ttl_ms - 1_000
+                } else {
+                    ttl_ms
+                };
                 lease.until_ms = lease.until_ms.max(now_ms.saturating_add(ttl_ms));
             }
             (lease.seq, lease.answer) = (seq, answer);

@@ -114,7 +114,8 @@ impl Failure {
         Self::new(FailureKind::Refused, what)
     }
 
-    pub(crate) fn closed() -> Self {
+    /// The store was closed.
+    pub fn closed() -> Self {
         Self::new(FailureKind::Closed, "the store is closed".into())
     }
 

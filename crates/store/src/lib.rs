@@ -35,6 +35,7 @@ mod segment;
 mod shared;
 mod snapshot;
 mod state;
+mod storage;
 mod store;
 mod tail;
 
@@ -46,6 +47,7 @@ pub use record::MAX_RECORD;
 pub use segment::ENTRY_OVERHEAD;
 pub use snapshot::{KEPT_SNAPSHOTS, MAX_SNAPSHOT_META, Snapshot, SnapshotWriter, Snapshots};
 pub use state::FORMAT;
+pub use storage::Storage;
 pub use store::{Done, OnFailure, Store};
 
 /// Most bytes of a vote, of a purge's note, and of a cluster id.

@@ -59,7 +59,10 @@ pub struct Snapshot {
 impl Snapshots {
     /// Opens those in `dir` and checks the newest as a whole. An older one does not stand in for it: the
     /// log between the two may be gone.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// Where the newest is damaged, or the disk refuses.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
         files::remove_leftovers(dir)?;
         let (mut found, mut snapshots) = (Vec::new(), Vec::new());
         let mut next = 0;

@@ -114,6 +114,9 @@ impl Context {
 
     /// Waits until what this node has applied is as new as the call.
     async fn barrier(&self) -> Result<(), Status> {
+        if mutation::on("stale-reads") {
+            return Ok(());
+        }
         self.core.read_barrier().await.map_err(|e| self.failed(e))
     }
 

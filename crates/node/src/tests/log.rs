@@ -1,5 +1,7 @@
 //! openraft's own tests of a log and a state machine.
 
+use std::sync::Arc;
+
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use store::{Options, Store};
@@ -7,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::log::Log;
 use crate::machine::Machine;
-use crate::types::TypeConfig;
+use crate::types::{Disk, TypeConfig};
 
 struct Builder;
 
@@ -24,7 +26,8 @@ impl StoreBuilder<TypeConfig, Log, Machine, Guard> for Builder {
     async fn build(&self) -> Result<(Guard, Log, Machine), StorageError<TypeConfig>> {
         let dir = TempDir::new().unwrap();
         let store = Store::open(dir.path(), 1, Options::default()).unwrap();
-        let (log, machine) = (Log::new(store.clone()), Machine::new(store.clone()));
+        let disk: Disk = Arc::new(store.clone());
+        let (log, machine) = (Log::new(disk.clone()), Machine::new(disk));
         Ok((Guard(store, dir), log, machine))
     }
 }

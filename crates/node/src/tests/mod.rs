@@ -20,6 +20,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::network::Way;
 use crate::propose::ProposeError;
 
 /// Longer than anything here takes, on a machine that is busy.
@@ -38,7 +39,8 @@ impl Member {
     async fn start(config: Config) -> Self {
         let listener = TcpListener::bind(config.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let core = Core::start(&config, None).await.unwrap();
+        let core = Core::open(&config).await.unwrap();
+        let core = Core::start(core, &config, Way::default()).await.unwrap();
         let service = core.peer_service();
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {

@@ -187,7 +187,11 @@ async fn an_entry_that_is_no_batch_stops_the_member() {
     store.close();
 
     let config = Config::new(1, dir.path(), SocketAddr::from(([127, 0, 0, 1], 0)));
-    match Core::start(&config, None).await.map(|_| ()) {
+    let store = Core::open(&config).await.unwrap();
+    match Core::start(store, &config, Way::default())
+        .await
+        .map(|_| ())
+    {
         Err(StartError::Stored(why)) => {
             assert!(
                 why.contains("entry T1-N1.0 can't be applied: batch is damaged"),

@@ -274,6 +274,7 @@ impl Lease {
             let options = Options {
                 connections,
                 tls: None,
+                dial: None,
             };
             Nodes::with(addresses, options).map_err(|e| Failure::usage(format!("--nodes: {e}")))
         };

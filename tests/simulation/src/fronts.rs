@@ -1,0 +1,125 @@
+//! Front-ends: the real holder of the client library, with users that come and go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::connect::Dial;
+use check::history::{Record, Use};
+use client::{Holder, Nodes, Options};
+
+use crate::asker::true_ns;
+use crate::system;
+use crate::trace::Trace;
+
+/// The pool that front-ends share, and no others.
+pub const POOL: &str = "ent";
+
+/// A front-end on a machine.
+#[derive(Clone)]
+pub struct FrontEnd {
+    /// Its number.
+    pub number: u64,
+    /// Which of its lives this is.
+    pub life: u64,
+    /// Its lot.
+    pub seed: u64,
+    /// Its machine's drift.
+    pub drift_ppm: i64,
+    /// Where the nodes are.
+    pub addresses: Vec<String>,
+    /// The way there.
+    pub dial: Arc<dyn Dial>,
+    /// Where it is noted.
+    pub trace: Trace,
+}
+
+impl FrontEnd {
+    /// Its name.
+    pub fn name(&self) -> String {
+        format!("front-{}", self.number)
+    }
+
+    /// Notes what it may use from now on.
+    pub fn uses(&self, slots: u64, until_ns: u64) {
+        let at_ns = system::now_ns();
+        self.trace.record(Record::Use(Use {
+            at_ns,
+            pool: POOL.into(),
+            holder: self.name(),
+            lease: self.life,
+            slots,
+            until_ns: until_ns.max(at_ns),
+            floor: 0,
+        }));
+    }
+
+    /// Serves users until told to stop, and gives its lease back then.
+    pub async fn run(self, stop: impl Fn() -> bool) {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let options = Options {
+            dial: Some(self.dial.clone()),
+            ..Options::default()
+        };
+        let holder = loop {
+            let holder = Holder::on(Nodes::with(&self.addresses, options.clone()))
+                .pool(POOL)
+                .region(["north", "south"][self.number as usize % 2])
+                .name(self.name())
+                .reserve(3)
+                .report_every(Duration::from_millis(600));
+            match holder.await {
+                Ok(holder) => break holder,
+                Err(error) => tracing::info!(%error, "no lease"),
+            }
+            if stop() {
+                return;
+            }
+        };
+        let watching = tokio::spawn(self.clone().watch(holder.watch()));
+        let mut seats = Vec::new();
+        while !stop() {
+            tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
+            let come = random.usize(0..12);
+            for _ in 0..come {
+                match holder.try_seat() {
+                    Some(seat) => seats.push(seat),
+                    None => break,
+                }
+            }
+            let stay = match random.u32(0..15) {
+                0 => 0,
+                _ => seats.len().saturating_sub(random.usize(0..10)),
+            };
+            seats.truncate(stay);
+            let overdue = usize::try_from(holder.status().overdue).unwrap_or(usize::MAX);
+            seats.truncate(seats.len().saturating_sub(overdue));
+        }
+        drop(seats);
+        holder.close().await;
+        // What was said last is noted before all ends.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        watching.abort();
+    }
+
+    async fn watch(self, mut status: tokio::sync::watch::Receiver<client::Status>) {
+        let mut noted = (0, 0);
+        loop {
+            let (slots, left) = {
+                let status = status.borrow_and_update();
+                (status.slots, status.expires_in)
+            };
+            let until_ns = system::now_ns() + true_ns(left, self.drift_ppm);
+            let (slots, until_ns) = match left.is_zero() {
+                true => (0, system::now_ns()),
+                false => (slots, until_ns),
+            };
+            if slots != noted.0 || (slots > 0 && until_ns.abs_diff(noted.1) > 20_000_000) {
+                noted = (slots, until_ns);
+                self.uses(slots, until_ns);
+            }
+            if status.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}

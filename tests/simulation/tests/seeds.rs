@@ -1,0 +1,53 @@
+//! Seeds that must be clean, and the same seed twice.
+
+use std::process::{Command, Output};
+
+fn sim(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_preau-sim"))
+        .args(args)
+        .output()
+        .expect("preau-sim starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let runs = [(); 2].map(|()| text(&sim(&["--seed", "1"])));
+    assert!(runs[0].contains("trace "), "{}", runs[0]);
+    // Every byte that went over the network, and every line of the history, is in the trace.
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[test]
+fn fixed_seeds_are_clean() {
+    let ran = sim(&["--seeds", "1..2"]);
+    assert!(ran.status.success(), "{}", text(&ran));
+    println!("{}", text(&ran));
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    for bad in ["5..5", "x..9", "7"] {
+        let ran = sim(&["--seeds", bad]);
+        assert_eq!(ran.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&ran.stderr).contains(bad));
+    }
+}
+
+/// Bugs that a few seeds show. The whole list: `preau-sim mutations`.
+#[test]
+#[cfg_attr(not(planted), ignore = "needs a build with PREAU_MUTATIONS=1")]
+fn planted_bugs_are_caught() {
+    for name in [
+        "skip-dedup",
+        "grow-past-capacity",
+        "leak-slots",
+        "repeat-admin",
+    ] {
+        let ran = sim(&["mutations", "--only", name, "--most", "6"]);
+        assert!(ran.status.success(), "{name}: {}", text(&ran));
+    }
+}
