@@ -6,6 +6,7 @@ mod cluster;
 mod disk;
 mod doors;
 mod faults;
+mod ground;
 mod load;
 mod nemesis;
 mod network;

@@ -1,30 +1,27 @@
 //! Makes faults, and undoes them.
 
-use std::path::{Path, PathBuf};
+mod cuts;
+mod damage;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use check::history::{Record, Started};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, status};
+use crate::cluster::Cluster;
 use crate::faults::Kind;
-use crate::network::{LOAD, Network};
 use crate::record::Recorder;
 use crate::repair;
 use crate::watcher::Watcher;
 
-const DELAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(100));
-const LOSS_PERCENT: u32 = 30;
 /// How long writes hang, and go on between, in milliseconds.
 const HANGS_MS: std::ops::Range<u64> = 50..1_500;
 const GOES_ON_MS: std::ops::Range<u64> = 20..200;
 /// What wall clocks are put off by, in seconds.
 const JUMPS: [i64; 7] = [-86_400, -18_000, -600, 0, 600, 18_000, 86_400];
-/// How long a node may take to see that its files are damaged.
-const START: Duration = Duration::from_secs(15);
 
 /// Makes faults on a cluster, by lot.
 pub struct Nemesis {
@@ -100,7 +97,7 @@ impl Nemesis {
             }
             Kind::Truncate | Kind::BitFlip => return self.damage(kind).await,
             Kind::Churn | Kind::Transfer | Kind::RollingRestart | Kind::Upgrade => {
-                let what = self.begins(kind, "");
+                let what = self.begins(kind, "step by step");
                 self.moves(kind).await?;
                 (what, Undo::Nothing)
             }
@@ -233,68 +230,6 @@ impl Nemesis {
         Ok((format!("of nodes {ids:?}"), Undo::Resume(ids)))
     }
 
-    fn network(&mut self, kind: Kind) -> Result<String, String> {
-        let network = self.cluster.ground.network.clone();
-        let network = network.ok_or("there is no network")?;
-        let ids = self.shuffled();
-        Ok(match kind {
-            Kind::IsolateLeader => {
-                let leader = self.leader().unwrap_or(ids[0]);
-                part(&network, &[leader], &ids);
-                let also = self.rng.bool();
-                if also {
-                    network.part(leader, LOAD);
-                }
-                let from = if also {
-                    "nodes and front-ends"
-                } else {
-                    "nodes"
-                };
-                format!("node {leader} from {from}")
-            }
-            Kind::Split => {
-                let (few, many) = ids.split_at(ids.len() / 2);
-                part(&network, few, many);
-                format!("{few:?} | {many:?}")
-            }
-            Kind::Bridge => {
-                let (bridge, others) = ids.split_at(1);
-                let (one, other) = others.split_at(others.len() / 2);
-                part(&network, one, other);
-                format!("{one:?} - {bridge:?} - {other:?}")
-            }
-            Kind::Ring => {
-                let count = ids.len();
-                for (at, one) in ids.iter().enumerate() {
-                    for (to, other) in ids.iter().enumerate() {
-                        let apart = at.abs_diff(to);
-                        if apart > 1 && apart < count - 1 {
-                            network.cut(*one, *other);
-                        }
-                    }
-                }
-                format!("of {ids:?}")
-            }
-            Kind::OneWay => {
-                let silent = &ids[..self.rng.usize(1..=ids.len() / 2)];
-                for one in silent {
-                    for other in ids.iter().filter(|other| *other != one) {
-                        network.cut(*one, *other);
-                    }
-                }
-                format!("from nodes {silent:?}")
-            }
-            Kind::Delay => {
-                network.delay(DELAY.0, DELAY.1);
-                format!("of {:?} and up to {:?} more", DELAY.0, DELAY.1)
-            }
-            _ => {
-                network.lose(LOSS_PERCENT);
-                format!("of {LOSS_PERCENT} %")
-            }
-        })
-    }
-
     fn clocks(&mut self) -> (String, Undo) {
         let files: Vec<PathBuf> = self
             .cluster
@@ -338,80 +273,6 @@ impl Nemesis {
         Ok((format!("of node {id}"), Undo::Thaw(stop, task)))
     }
 
-    /// Damages a file of a node that is down, and starts it, cut off from the others: so that what it has
-    /// is what was on its disk.
-    async fn damage(&mut self, kind: Kind) -> Result<Made, String> {
-        let id = self.any();
-        let held = self.watcher.stored(id);
-        self.cluster.kill(id)?;
-        let mut files = Vec::new();
-        files_below(&self.cluster.data(id), &mut files);
-        files.sort();
-        let file = self.rng.choice(&files).ok_or("a node without files")?;
-        let mut bytes = std::fs::read(file).map_err(|e| e.to_string())?;
-        let at = self.rng.usize(0..bytes.len());
-        if kind == Kind::Truncate {
-            bytes.truncate(at);
-        } else {
-            bytes[at] ^= 1 << self.rng.u32(0..8);
-        }
-        std::fs::write(file, bytes).map_err(|e| format!("{}: {e}", file.display()))?;
-        let name = file.strip_prefix(self.cluster.data(id));
-        let what = format!("node {id}: {} at byte {at}", name.unwrap_or(file).display());
-        self.begins(kind, &what);
-        let made = |undo| Made { kind, what, undo };
-
-        let network = self.cluster.ground.network.clone();
-        if let Some(network) = &network {
-            for other in self.cluster.ids().into_iter().filter(|other| *other != id) {
-                network.part(id, other);
-            }
-        }
-        self.cluster.spawn(id)?;
-        let end = tokio::time::Instant::now() + START;
-        let undo = loop {
-            if let Ok(status) = status(&self.cluster.doors, id).await {
-                self.unharmed += 1;
-                let index = status.last_log_index.max(status.snapshot_index);
-                if index < held {
-                    self.wrong.push(format!(
-                        "node {id} held entry {held}, and started with {index} after damage: {}",
-                        self.cluster.said(id, 2)
-                    ));
-                }
-                self.recorder.push(Record::Started(Started {
-                    at_ns: self.recorder.now(),
-                    node: id,
-                    index,
-                    term: 0,
-                    vote: 0,
-                }));
-                break Undo::Nothing;
-            }
-            if !self.cluster.runs(id) {
-                self.refused += 1;
-                let said = self.cluster.said(id, 1);
-                if !said.contains("under a new node id") {
-                    self.wrong.push(format!(
-                        "node {id} stopped on damage to {} without saying what to do: {said}",
-                        file.display()
-                    ));
-                }
-                break Undo::Replace(id);
-            }
-            if tokio::time::Instant::now() > end {
-                self.wrong
-                    .push(format!("node {id} neither starts nor stops on damage"));
-                break Undo::Replace(id);
-            }
-            sleep(Duration::from_millis(50)).await;
-        };
-        if let Some(network) = &network {
-            network.join(id);
-        }
-        Ok(made(undo))
-    }
-
     /// Faults that are a course of steps.
     async fn moves(&mut self, kind: Kind) -> Result<(), String> {
         match kind {
@@ -453,28 +314,5 @@ impl Nemesis {
         let mut ids = self.cluster.ids();
         self.rng.shuffle(&mut ids);
         ids
-    }
-}
-
-fn part(network: &Network, some: &[u64], others: &[u64]) {
-    for one in some {
-        for other in others.iter().filter(|other| *other != one) {
-            network.part(*one, *other);
-        }
-    }
-}
-
-/// All files with anything in them.
-fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        match entry.metadata() {
-            Ok(meta) if meta.is_dir() => files_below(&path, found),
-            Ok(meta) if meta.len() > 0 => found.push(path),
-            _ => {}
-        }
     }
 }

@@ -1,0 +1,60 @@
+//! What can be had on this machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Args;
+use crate::cluster::Ground;
+use crate::disk::Disk;
+use crate::network::Network;
+use crate::sandbox::Sandbox;
+
+/// What can be had of networks, disks and clocks.
+pub fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
+    let network = if sandbox.namespaces {
+        Network::new(args.seed)
+    } else {
+        Err("no namespaces; nodes are on loopback".to_owned())
+    };
+    let network = network
+        .inspect_err(|why| eprintln!("NO NETWORKS OF THEIR OWN FOR NODES: {why}"))
+        .ok();
+    let disks = sandbox.namespaces && {
+        let dir = sandbox.dir.join("trial");
+        let made = fs::create_dir_all(&dir).map_err(|e| e.to_string());
+        let trial = made.and_then(|()| Disk::new(&dir));
+        trial
+            .inspect_err(|why| eprintln!("NO DISKS OF THEIR OWN FOR NODES: {why}"))
+            .is_ok()
+    };
+    Ground {
+        dir: sandbox.dir.clone(),
+        logs: files.to_owned(),
+        network,
+        disks,
+        clock: libfaketime(),
+        // Below the ports that the system gives to outgoing connections.
+        port: 10_000 + u16::try_from(sandbox.pid * 61 % 20_000).unwrap_or(0),
+    }
+}
+
+fn libfaketime() -> Option<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut places: Vec<PathBuf> = libraries
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
+        .collect();
+    places.push("/usr/lib/faketime/libfaketimeMT.so.1".into());
+    places.into_iter().find(|path| path.is_file())
+}
+
+/// The binary under test.
+pub fn binary(args: &Args) -> Result<PathBuf, String> {
+    let beside = || {
+        let program = std::env::current_exe().ok()?;
+        Some(program.parent()?.join("preau"))
+    };
+    let given = args.preau.clone().or_else(beside);
+    let found = given.filter(|path| path.is_file());
+    let found = found.ok_or("no preau beside this program: build it with cargo build -p preau")?;
+    found.canonicalize().map_err(|e| e.to_string())
+}
