@@ -26,21 +26,14 @@ impl Disk {
         let file = fs::File::create(&image).and_then(|file| file.set_len(SIZE));
         file.map_err(|e| format!("{}: {e}", image.display()))?;
         fs::create_dir_all(&mount).map_err(|e| format!("{}: {e}", mount.display()))?;
-        let disk = Self { image, mount };
-        sh("mkfs.ext4", &["-q", "-F", "-m", "0", text(&disk.image)])?;
-        disk.mount()?;
-        Ok(disk)
+        sh("mkfs.ext4", &["-q", "-F", "-m", "0", text(&image)])?;
+        attach(&image, &mount)?;
+        Ok(Self { image, mount })
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mount
-    }
-
-    fn mount(&self) -> Result<(), String> {
-        let options = "loop,errors=remount-ro";
-        let (image, mount) = (text(&self.image), text(&self.mount));
-        sh("mount", &["-o", options, image, mount]).map(drop)
     }
 
     /// Leaves no byte free.
@@ -82,8 +75,13 @@ impl Disk {
         sh("umount", &[text(&self.mount)])?;
         // It ends with 1 where it has mended something; a mount of what it could not mend fails.
         let _ = sh("e2fsck", &["-fy", text(&self.image)]);
-        self.mount()
+        attach(&self.image, &self.mount)
     }
+}
+
+fn attach(image: &Path, mount: &Path) -> Result<(), String> {
+    let options = "loop,errors=remount-ro";
+    sh("mount", &["-o", options, text(image), text(mount)]).map(drop)
 }
 
 /// Every write and sync below `mount` hangs for so long.

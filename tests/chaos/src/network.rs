@@ -197,3 +197,56 @@ fn destination(packet: &[u8]) -> Option<u64> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weather() -> Weather {
+        Weather {
+            cut: BTreeSet::new(),
+            delay: None,
+            loss: 0,
+            rng: fastrand::Rng::with_seed(1),
+            dropped: 0,
+        }
+    }
+
+    #[test]
+    fn a_packet_says_where_it_goes() {
+        let mut packet = [0; HEADER];
+        packet[0] = 0x45;
+        packet[16..20].copy_from_slice(&[10, 77, 0, 3]);
+        assert_eq!(destination(&packet), Some(3));
+        assert_eq!(destination(&packet[..19]), None);
+        packet[17] = 78;
+        assert_eq!(destination(&packet), None);
+        assert_eq!(destination(&[0x60; 40]), None, "IPv6");
+    }
+
+    #[test]
+    fn a_cut_is_of_one_direction() {
+        let mut weather = weather();
+        weather.cut.insert((1, 2));
+        assert_eq!(weather.fate(1, 2), None);
+        assert_eq!(weather.fate(2, 1), Some(Duration::ZERO));
+        assert_eq!(weather.dropped, 1);
+    }
+
+    #[test]
+    fn loss_and_delay_are_between_nodes_alone() {
+        let mut weather = weather();
+        weather.loss = 30;
+        let lost = (0..10_000).filter(|_| weather.fate(1, 2).is_none()).count();
+        assert!((2_700..3_300).contains(&lost), "{lost}");
+        assert!((0..1_000).all(|_| weather.fate(LOAD, 2).is_some()));
+        weather.loss = 0;
+        let (least, jitter) = (Duration::from_millis(200), Duration::from_millis(100));
+        weather.delay = Some((least, jitter));
+        for _ in 0..1_000 {
+            let delay = weather.fate(2, 1).unwrap();
+            assert!(delay >= least && delay < least + jitter, "{delay:?}");
+            assert_eq!(weather.fate(2, LOAD), Some(Duration::ZERO));
+        }
+    }
+}

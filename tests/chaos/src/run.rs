@@ -359,3 +359,30 @@ pub fn carried_out(operation: &Operation) -> bool {
             | Answer::Configured { .. }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_leaves_what_steps_need() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let kinds = Kind::value_variants();
+        let mut mixed = 0;
+        for _ in 0..10_000 {
+            let mut now = vec![kinds[rng.usize(..kinds.len())]];
+            mix(&mut now, kinds, &mut rng);
+            mixed += usize::from(now.len() > 1);
+            let steps = now.iter().filter(|kind| kind.needs_service()).count();
+            assert!(now.len() <= 3 && steps <= 1, "{now:?}");
+            if steps == 1 {
+                let last = now.pop().unwrap();
+                assert!(
+                    last.needs_service() && !now.contains(&Kind::Split),
+                    "{now:?}"
+                );
+            }
+        }
+        assert!(mixed > 2_000, "{mixed}");
+    }
+}
