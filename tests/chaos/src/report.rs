@@ -30,6 +30,8 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem 
 pub struct Run {
     pub missing: Vec<String>,
     pub files: PathBuf,
+    /// Until when there was load.
+    pub until_ns: u64,
     pub packets_dropped: u64,
     pub damaged_refused: u64,
     pub damaged_unharmed: u64,
@@ -84,7 +86,7 @@ impl Summary {
                 Record::Operation(operation) => {
                     *operations.entry(outcome(&operation.answer)).or_default() += 1;
                     end_ns = end_ns.max(operation.return_ns);
-                    if carried_out(operation) {
+                    if carried_out(operation) && operation.return_ns <= run.until_ns {
                         served.push(operation.return_ns);
                     }
                 }

@@ -144,6 +144,7 @@ async fn torture(args: &Args, sandbox: &Sandbox) -> Result<Summary, String> {
         phase(&mut nemesis, &now).await?;
     }
 
+    let until_ns = recorder.now();
     let _ = orders.send(Order::Rest);
     sleep(REST).await;
     if let Err(why) = compare(&nemesis).await {
@@ -170,6 +171,7 @@ async fn torture(args: &Args, sandbox: &Sandbox) -> Result<Summary, String> {
         report::Run {
             missing,
             files,
+            until_ns,
             packets_dropped: dropped.map_or(0, Network::dropped),
             damaged_refused: nemesis.refused,
             damaged_unharmed: nemesis.unharmed,
