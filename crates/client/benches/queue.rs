@@ -85,6 +85,7 @@ fn main() {
             class,
             users: SEATED,
             until_s: second,
+            at_ms: 0,
         };
         let answer = grant(second, (0..CLASSES).map(class).collect());
         admit.of(SEATED as usize * usize::from(CLASSES), || {

@@ -286,6 +286,7 @@ mod tests {
             class: 1,
             users: 1,
             until_s: 13,
+            at_ms: 0,
         }];
         door.granted(
             at(13),

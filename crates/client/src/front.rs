@@ -73,6 +73,21 @@ impl Front<'_> {
         }
     }
 
+    /// When somebody's turn comes, where nothing else happens before.
+    pub fn turn_at(&self, now: Duration) -> Option<Duration> {
+        match self {
+            Self::Seats(_) => None,
+            Self::Queue(queue) => queue.turn_at(now),
+        }
+    }
+
+    /// Lets time go on.
+    pub fn tick(&mut self, now: Duration) {
+        if let Self::Queue(queue) = self {
+            queue.tick(now);
+        }
+    }
+
     /// Slots that are covered whatever becomes of the lease.
     pub fn floor(&self) -> u64 {
         match self {

@@ -368,8 +368,8 @@ impl Keeper {
         let overdue = self.overdue(now, front);
         if let Front::Queue(queue) = front {
             queue.end_newest(overdue);
-            queue.tick(now);
         }
+        front.tick(now);
     }
 
     fn report_every(&self) -> Duration {

@@ -79,6 +79,7 @@ pub fn response(response: v1::ReportResponse, known: &KnownRules) -> (Grant, Opt
             class: rules.class(&admission.class)?,
             users: u32::try_from(admission.users).unwrap_or(u32::MAX),
             until_s: admission.until_s,
+            at_ms: admission.at_ms,
         })
     });
     let flows = response.flows.iter().filter_map(|flow| {
@@ -96,6 +97,7 @@ pub fn response(response: v1::ReportResponse, known: &KnownRules) -> (Grant, Opt
     let grant = Grant {
         slots: response.grant.as_ref().map_or(0, |grant| grant.slots),
         open: response.open,
+        turns_ms: response.turns_ms,
         mode: mode(response.mode()),
         reason: response.reason.as_str().into(),
         admit: admit.collect(),
@@ -198,6 +200,7 @@ mod tests {
             class: class.into(),
             users: 3,
             until_s: 8,
+            at_ms: 9_500,
         };
         let answer = v1::ReportResponse {
             admissions: vec![admission("teachers"), admission("nobody")],
@@ -213,7 +216,8 @@ mod tests {
             [Admission {
                 class: 1,
                 users: 3,
-                until_s: 8
+                until_s: 8,
+                at_ms: 9_500,
             }]
         );
         assert_eq!(grant.floor, MAX_SEATS, "more than anyone can have");

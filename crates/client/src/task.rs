@@ -147,6 +147,7 @@ impl Task {
                 }
                 Some(()) = closed.recv() => self.slots.with(|front| self.keeper.close(front)),
                 _ = look.tick() => {}
+                () = self.turn() => self.slots.with(|mut front| front.tick(clock::now())),
             }
             if call.is_none()
                 && let Some((tag, request)) = self.poll()
@@ -157,6 +158,19 @@ impl Task {
         }
         self.slots.with(|mut front| front.end());
         self.publish();
+    }
+
+    /// Waits until it is somebody's turn in the queue.
+    fn turn(&self) -> impl Future<Output = ()> + use<> {
+        let now = clock::now();
+        let at = self.slots.with(|front| front.turn_at(now));
+        let left = at.map(|at| at.saturating_sub(now));
+        async move {
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     fn poll(&mut self) -> Option<(Tag, Request)> {

@@ -284,7 +284,7 @@ impl Morning {
                     second: newest - buckets + i,
                     users: 3,
                 };
-                Command::Report(Report {
+                Command::ReportV2(Report {
                     lease,
                     seq: u64::from(newest),
                     kept: in_use,

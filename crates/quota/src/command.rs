@@ -21,10 +21,13 @@ pub enum Command {
     RemoveHolder(RemoveHolder),
     /// Change pools and regions.
     Configure(Configure),
-    /// Keep a lease, and say who sits and who waits.
+    /// Keep a lease, and say who sits and who waits: those admitted are seated as soon as they are.
     Report(Report),
     /// Do what a calendar says.
     Due(Due),
+    /// Keep a lease, and say who sits and who waits: those admitted are seated in the order of their seconds
+    /// all over the region.
+    ReportV2(Report),
 }
 
 /// Takes a lease, or takes over the one that the holder has in this pool.

@@ -60,6 +60,7 @@ pub(crate) struct Reporting {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decided {
     pub open: bool,
+    pub turns_ms: u64,
     pub admit: Vec<Admission>,
     pub shorten: u64,
     pub floor: u64,

@@ -66,3 +66,12 @@ pub const MAX_CLAIMS: usize = 65_536;
 pub const CLAIM_REMEMBER_S: u32 = 4 * 60 * 60;
 /// Shortest time between two rounds of sharing in a pool whose front-ends report, in milliseconds.
 pub const REPORTING_ROUND_MS: u64 = 100;
+/// How long after it is decided, whom to seat takes effect where several front-ends report, in milliseconds
+/// of cluster time: so long that each has reported once a second and heard, also where a message was lost.
+pub const SETTLE_MS: u64 = 1_500;
+/// So far apart those of one second and the next are seated at least, unless too many seconds are reached.
+pub const STEP_MS: u64 = 20;
+/// Nobody is seated later than this after [`SETTLE_MS`].
+pub const SPREAD_MS: u64 = 6_000;
+/// A region has to have all that it asks for, and as much again, for so long to open.
+pub const CALM_MS: u64 = 5_000;

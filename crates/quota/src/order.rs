@@ -32,6 +32,8 @@ pub(crate) struct Terms<'a> {
     /// Whether nobody is admitted while another holder has anyone of the class before them, who is admitted
     /// with that holder's next report.
     pub in_turn: bool,
+    /// Whether each second has an admission of its own.
+    pub each_second: bool,
 }
 
 impl Terms<'_> {
@@ -58,6 +60,7 @@ impl Terms<'_> {
 pub(crate) fn serve(lines: &[Line], terms: Terms<'_>, free: u64) -> Served {
     let mut served = [0; MAX_CLASSES];
     let mut left = free;
+    owed(lines, terms, &mut left, &mut served);
     overdue(lines, terms, &mut left, &mut served);
     // How many of each class come next: those that are known and not served yet.
     let mut next = [0; MAX_CLASSES];
@@ -91,6 +94,16 @@ fn waiting(line: &Line, horizon: u32, most: u64) -> u64 {
     sum
 }
 
+/// Whoever came before somebody who was admitted: that they go first has been settled.
+fn owed(lines: &[Line], terms: Terms<'_>, left: &mut u64, served: &mut Served) {
+    for (at, line) in lines.iter().enumerate().take(MAX_CLASSES) {
+        if let Some(reached) = line.turns.reached() {
+            served[at] = waiting(line, terms.horizon.min(reached), *left);
+            *left -= served[at];
+        }
+    }
+}
+
 /// Whoever has waited too long, oldest first over all classes, ties by class.
 fn overdue(lines: &[Line], terms: Terms<'_>, left: &mut u64, served: &mut Served) {
     let Some(overdue_s) = terms.overdue_s else {
@@ -107,6 +120,8 @@ fn overdue(lines: &[Line], terms: Terms<'_>, left: &mut u64, served: &mut Served
         .filter(|(_, line)| line.oldest().is_some_and(|second| second <= last))
         .map(|(at, line)| (at, line.seconds.range(..=last).peekable()))
         .collect();
+    // Not those who have been served.
+    let mut skip = *served;
     while *left > 0 {
         let heads = queues.iter_mut().enumerate();
         let oldest = heads
@@ -115,7 +130,9 @@ fn overdue(lines: &[Line], terms: Terms<'_>, left: &mut u64, served: &mut Served
         let Some((_, i)) = oldest else { return };
         let (at, queue) = &mut queues[i];
         if let Some((_, &users)) = queue.next() {
-            let users = users.min(*left);
+            let skipped = skip[*at].min(users);
+            skip[*at] -= skipped;
+            let users = (users - skipped).min(*left);
             served[*at] += users;
             *left -= users;
         }
@@ -218,7 +235,9 @@ pub(crate) fn admit(
                 break;
             }
             own += u64::from(bucket.users);
-            let before = admitted.last().filter(|last| last.class == bucket.class);
+            let before = admitted
+                .last()
+                .filter(|last| last.class == bucket.class && !terms.each_second);
             let room = u32::MAX - before.map_or(0, |last| last.users);
             let left = most.saturating_sub(earlier);
             let users = u32::try_from(left)
@@ -226,7 +245,7 @@ pub(crate) fn admit(
                 .min(room)
                 .min(bucket.users);
             if users > 0 {
-                add(&mut admitted, bucket, users);
+                add(&mut admitted, bucket, users, terms.each_second);
                 if terms.by_weight(class, bucket.second) {
                     charged += u64::from(users);
                 }
@@ -243,11 +262,47 @@ pub(crate) fn admit(
     admitted
 }
 
+/// Of a holder's users, the ones that would be served if there were no others: whom to admit of its buckets,
+/// as in [`admit`].
+pub(crate) fn admit_own(
+    lines: &mut [Line],
+    terms: Terms<'_>,
+    free: u64,
+    buckets: &[Bucket],
+    rest: &mut Vec<Bucket>,
+) -> Vec<Admission> {
+    let mut own = lines_of(buckets, lines);
+    let served = serve(&own, terms, free);
+    let admitted = admit(&mut own, terms, &served, buckets, rest);
+    for (line, own) in lines.iter_mut().zip(own) {
+        line.pass = own.pass;
+    }
+    admitted
+}
+
+/// A holder's users as lines of their own, which go on from the region's.
+fn lines_of(buckets: &[Bucket], lines: &[Line]) -> Vec<Line> {
+    let mut own: Vec<Line> = lines
+        .iter()
+        .map(|line| Line {
+            pass: line.pass,
+            ..Line::default()
+        })
+        .collect();
+    for bucket in buckets {
+        if let Some(line) = own.get_mut(usize::from(bucket.class)) {
+            line.seconds.insert(bucket.second, bucket.users.into());
+            line.total += u64::from(bucket.users);
+        }
+    }
+    own
+}
+
 /// All of a holder's users, none of whom goes before another's.
 pub(crate) fn admit_all(buckets: &[Bucket], until_s: u32) -> Vec<Admission> {
     let mut admitted: Vec<Admission> = Vec::new();
     for bucket in buckets {
-        add(&mut admitted, bucket, bucket.users);
+        add(&mut admitted, bucket, bucket.users, false);
     }
     for admission in &mut admitted {
         admission.until_s = admission.until_s.max(until_s);
@@ -255,11 +310,11 @@ pub(crate) fn admit_all(buckets: &[Bucket], until_s: u32) -> Vec<Admission> {
     admitted
 }
 
-/// Adds users of a bucket to the admission of their class, which is the last one.
-fn add(admitted: &mut Vec<Admission>, bucket: &Bucket, users: u32) {
+/// Adds users of a bucket to the admission of their class, which is the last one, or to one of their own.
+fn add(admitted: &mut Vec<Admission>, bucket: &Bucket, users: u32, each_second: bool) {
     match admitted
         .last_mut()
-        .filter(|last| last.class == bucket.class)
+        .filter(|last| last.class == bucket.class && !each_second)
     {
         Some(last) => {
             last.users = last.users.saturating_add(users);
@@ -269,6 +324,7 @@ fn add(admitted: &mut Vec<Admission>, bucket: &Bucket, users: u32) {
             class: bucket.class,
             users,
             until_s: bucket.second,
+            at_ms: 0,
         }),
     }
 }

@@ -76,7 +76,7 @@ proptest! {
         overdue_s in prop::option::of(0u32..20),
         free in 0u64..120,
     ) {
-        let terms = Terms { rules: &rules, horizon, overdue_s, in_turn: false };
+        let terms = Terms { rules: &rules, horizon, overdue_s, in_turn: false, each_second: false };
         prop_assert_eq!(serve(&lines[..lines.len().min(4)], terms, free), slow(&lines[..lines.len().min(4)], terms, free));
     }
 
@@ -101,7 +101,7 @@ proptest! {
             let all = holders[holder].iter();
             all.map(|(&(class, second), &users)| Bucket { class, second, users }).collect()
         };
-        let terms = Terms { rules: &rules, horizon: 10, overdue_s: None, in_turn: true };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: None, in_turn: true, each_second: false };
         let served = serve(&lines, terms, free);
         for admission in admit(&mut lines.clone(), terms, &served, &buckets(mine), &mut Vec::new()) {
             for other in (0..3).filter(|&other| other != mine) {
@@ -129,7 +129,7 @@ proptest! {
             *line.seconds.entry(second).or_default() += u64::from(users);
             line.total += u64::from(users);
         }
-        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2), in_turn: false };
+        let terms = Terms { rules: &rules, horizon: 10, overdue_s: Some(2), in_turn: false, each_second: false };
         let expected = serve(&lines, terms, free);
         let mut free = free;
         let mut sum = [0; MAX_CLASSES];

@@ -58,6 +58,8 @@ pub struct Reported {
     /// Whether arrivals may be seated from idle slots without being asked for. Where not, `admit` alone seats
     /// anyone, and idle slots are given back with the next report.
     pub open: bool,
+    /// When `open` turns into its opposite, in cluster time; 0 where it does not.
+    pub turns_ms: u64,
     /// Whom to seat, each class at most once.
     pub admit: Vec<Admission>,
     /// To so many of its newest sessions the holder applies `when_waiting_s`.
@@ -103,6 +105,8 @@ pub struct Admission {
     pub users: u32,
     /// None who arrived after this second.
     pub until_s: u32,
+    /// Not before this, in cluster time: 0 for at once.
+    pub at_ms: u64,
 }
 
 /// How fast a class moves in the region, in thousandths of a user per second.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::calendar::Scheduled;
 use crate::claims::Claims;
+use crate::door::Door;
 use crate::floors::Floors;
 use crate::limits::REPORTING_ROUND_MS;
 use crate::outcome::LeaseId;
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     pub told: u64,
     /// Leases that report.
     pub reporting: u64,
+    /// Sum of the regions' [`Region::owed`].
+    pub owed: u64,
 }
 
 /// A region's terms and figures.
@@ -82,6 +85,11 @@ pub(crate) struct Region {
     pub reporting: u64,
     pub reporting_held: u64,
     pub reporting_demand: u64,
+    /// Users who wait and came before somebody who was admitted: a slot is kept for each.
+    pub owed: u64,
+    /// The spare slots that its reporting leases ask for.
+    pub spare: u64,
+    pub door: Door,
     pub in_use: u64,
     pub waiting: Waiting,
     pub departures: Departures,
@@ -130,6 +138,7 @@ impl Pool {
             set_aside: 0,
             told: 0,
             reporting: 0,
+            owed: 0,
         }
     }
 
@@ -138,9 +147,18 @@ impl Pool {
         self.capacity.saturating_sub(self.set_aside)
     }
 
-    /// Slots that nobody has.
+    /// Slots that nobody has and that are kept for nobody.
     pub fn free(&self) -> u64 {
-        self.usable().saturating_sub(self.held)
+        self.usable().saturating_sub(self.held + self.owed)
+    }
+
+    /// Brings up to date for how many of a region's users a slot is kept.
+    pub fn count_owed(&mut self, region: usize) {
+        if let Some(region) = self.regions[region].as_mut() {
+            let owed = region.waiting.owed();
+            self.owed = self.owed - region.owed + owed;
+            region.owed = owed;
+        }
     }
 
     /// Whether the regions claim more than there is.
@@ -254,6 +272,7 @@ impl Pool {
             after.demand * after.reporting,
         );
         change(&mut region.in_use, before.in_use, after.in_use);
+        change(&mut region.spare, before.spare, after.spare);
         if before.ranked != after.ranked {
             if let Some(demand) = before.ranked {
                 region.ranks = ranks.remove(region.ranks, place, demand);
@@ -336,6 +355,9 @@ impl Region {
             reporting: 0,
             reporting_held: 0,
             reporting_demand: 0,
+            owed: 0,
+            spare: 0,
+            door: Door::default(),
             in_use: 0,
             waiting: Waiting::default(),
             departures: Departures::default(),

@@ -3,7 +3,6 @@
 use crate::lease::Phase;
 use crate::outcome::LeaseId;
 use crate::pool::{Pool, Region};
-use crate::report::is_open;
 use crate::rules::Mode;
 use crate::speak::flow;
 use crate::state::State;
@@ -97,7 +96,6 @@ impl State {
     }
 
     fn queue_view(&self, pool: &Pool, region: &Region) -> QueueView {
-        let part = pool.parts(region, &self.ranks).reporting;
         let rates = region.departures.rates();
         let classes = (0..)
             .zip(&region.waiting.lines)
@@ -119,7 +117,7 @@ impl State {
             mode: pool.gate.stricter(&region.gate).mode,
             closed_s,
             opened_s,
-            open: is_open(pool, region, part),
+            open: region.seats && region.door.is_open(self.now_ms),
             in_use: region.in_use,
             reporting: region.reporting,
             waiting: region.waiting.total,

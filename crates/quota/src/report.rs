@@ -18,15 +18,34 @@ use crate::outcome::{Admission, Claimed, LeaseId, Outcome, Refusal};
 use crate::pool::{Pool, Region};
 use crate::rules::{Mode, Reclaim};
 use crate::state::State;
-use crate::waiting::Line;
+use crate::waiting::Waiting;
 
 /// Names a life of a holder as the issuer of tokens: a fingerprint, which two may share by chance.
 pub fn issuer(holder: &str, epoch: u64) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&epoch.to_le_bytes()), holder.as_bytes())
 }
 
+/// When those whom a report's answer admits are seated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// When it comes.
+    AtOnce,
+    /// In the order of their seconds all over the region.
+    InTurn,
+}
+
+/// Who is seated by the answer to a report.
+#[derive(Debug)]
+pub(crate) struct Seating {
+    pub open: bool,
+    pub turns_ms: u64,
+    pub admit: Vec<Admission>,
+    /// Slots that the holder has from here on.
+    pub slots: u64,
+}
+
 impl State {
-    pub(crate) fn report(&mut self, report: &Report) -> Outcome {
+    pub(crate) fn report(&mut self, report: &Report, way: Way) -> Outcome {
         let place = self.leases.find(report.lease)?;
         check_fields(report)?;
         let no_lease = || Refusal::NoSuchLease {
@@ -55,8 +74,8 @@ impl State {
         check_against(report, lease, pool, region)?;
 
         let before = lease.slots;
-        self.hear(place, report);
-        if let Some((answer, decided)) = self.decide(place, report, before) {
+        self.hear(place, report, way);
+        if let Some((answer, decided)) = self.decide(place, report, before, way) {
             self.answer(place, report.seq, answer);
             if let Some((lease, _)) = self.lease_and_pool(place)
                 && let Some(reporting) = lease.reporting.as_mut()
@@ -68,7 +87,7 @@ impl State {
     }
 
     /// Takes in what a report says.
-    fn hear(&mut self, place: u32, report: &Report) {
+    fn hear(&mut self, place: u32, report: &Report, way: Way) {
         let (now_ms, now_s) = (self.now_ms, self.now_s());
         self.make_reporting(place);
         let mut queue_at = None;
@@ -84,7 +103,6 @@ impl State {
                 .set_exact(place, reporting.exact_until_s, exact);
             reporting.exact_until_s = exact;
             reporting.buckets.clone_from(&report.waiting);
-            reporting.spare = report.spare;
             reporting.reported_ms = now_ms;
             if reporting.queued_ms.is_none() {
                 let at = now_ms.saturating_add(STALE_MS);
@@ -98,60 +116,44 @@ impl State {
         self.change(place, |lease| {
             let (in_use, spare) = (report.in_use, report.spare);
             if let Some(reporting) = lease.reporting.as_mut() {
-                reporting.in_use = in_use;
-                let wanted = in_use + reporting.waiting() + spare;
+                (reporting.in_use, reporting.spare) = (in_use, spare);
+                // Twice the spare slots: one lot is lent, and the other there for as long as it takes a
+                // region to turn to the order.
+                let ready = match way {
+                    Way::AtOnce => spare,
+                    Way::InTurn => 2 * spare,
+                };
+                let wanted = in_use + reporting.waiting() + ready;
                 (lease.slots, lease.wanted) = (report.kept, wanted.min(MAX_SLOTS));
             }
         });
     }
 
     /// Decides what a report is answered, and counts what it is given. `before` is what the lease had.
-    fn decide(&mut self, place: u32, report: &Report, before: u64) -> Option<(Answer, Decided)> {
+    fn decide(
+        &mut self,
+        place: u32,
+        report: &Report,
+        before: u64,
+        way: Way,
+    ) -> Option<(Answer, Decided)> {
         let (now_ms, now_s) = (self.now_ms, self.now_s());
         let lease = self.leases.get(place)?;
         let (at, lease_region) = (lease.pool as usize, lease.region as usize);
         self.pool_of(place)?.round_if_due(now_ms);
-        let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
-        let region = pool.regions[lease_region].as_ref()?;
-        let mode = pool.gate.stricter(&region.gate).mode;
-        let parts = pool.parts(region, &self.ranks).reporting;
-        let idle = report.kept - report.in_use;
-        let open = is_open(pool, region, parts);
-        let (free, in_turn) = match mode {
-            // Nobody else is given what this holder has.
-            Mode::Frozen => (before - report.in_use, false),
-            // Its idle slots are there for whoever is next.
-            Mode::Open => {
-                let held = region.reporting_held - idle;
-                let room = pool.usable().saturating_sub(pool.held - idle);
-                let due = parts.saturating_sub(held);
-                // What the pool has not for all regions is no region's to keep for those of other holders who
-                // come first: nobody may pass them, for another region may have it by then.
-                (due.min(room), room < due)
-            }
-            Mode::Paused | Mode::Draining | Mode::Closed => (0, false),
+        let seating = match way {
+            Way::AtOnce => self.seat_at_once(place, report, before)?,
+            Way::InTurn => self.seat_in_turn(place, report, before)?,
         };
-        let wanted = lease.wanted;
-
-        let admit = if open {
-            self.admit_all(place, now_s)
-        } else if free > 0 && !report.waiting.is_empty() {
-            self.admit_next(place, mode, free, in_turn, now_s)
-        } else {
-            Vec::new()
-        };
-        let users: u64 = admit
-            .iter()
-            .map(|admission| u64::from(admission.users))
-            .sum();
-        let slots = if open { wanted } else { report.in_use + users };
-        let slots = slots.max(report.kept);
+        let slots = seating.slots.max(report.kept);
         self.change(place, |lease| lease.slots = slots);
+        self.pool_of(place)?.count_owed(lease_region);
 
         let claims = self.claim(place, report, now_s);
         let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
         let region = pool.regions[lease_region].as_ref()?;
-        let over = excess(region, parts);
+        let mode = pool.gate.stricter(&region.gate).mode;
+        let over = excess(region, pool.parts(region, &self.ranks).reporting);
         let part = part_of(over, slots, region.reporting_held);
         let target = match mode {
             Mode::Draining => 0,
@@ -176,8 +178,9 @@ impl State {
             drift_ppm,
         };
         let decided = Decided {
-            open,
-            admit,
+            open: seating.open,
+            turns_ms: seating.turns_ms,
+            admit: seating.admit,
             shorten,
             floor,
             claims,
@@ -186,30 +189,18 @@ impl State {
     }
 
     /// Admits all who wait at a holder.
-    fn admit_all(&mut self, place: u32, now_s: u32) -> Vec<Admission> {
-        let Some((lease, pool)) = self.lease_and_pool(place) else {
-            return Vec::new();
-        };
-        let region = pool.regions[lease.region as usize].as_mut();
-        let (Some(reporting), Some(region)) = (lease.reporting.as_mut(), region) else {
-            return Vec::new();
-        };
-        let admit = order::admit_all(&reporting.buckets, now_s);
-        region.waiting.count(now_s, &admit);
-        region.waiting.replace(&reporting.buckets, &[]);
-        reporting.buckets.clear();
-        admit
+    pub(crate) fn admit_all(&mut self, place: u32) -> Vec<Admission> {
+        let now_s = self.now_s();
+        self.admit_with(place, |_, _, buckets, _| order::admit_all(buckets, now_s))
     }
 
-    /// Admits those of a holder who are next in the region, where there are so many free slots.
-    fn admit_next(
+    /// Admits those of a holder's buckets whom `admit` says, which writes down what is left of them.
+    pub(crate) fn admit_with(
         &mut self,
         place: u32,
-        mode: Mode,
-        free: u64,
-        in_turn: bool,
-        now_s: u32,
+        admit: impl FnOnce(Terms<'_>, &mut Waiting, &[Bucket], &mut Vec<Bucket>) -> Vec<Admission>,
     ) -> Vec<Admission> {
+        let now_s = self.now_s();
         let Some((lease, pool)) = self.lease_and_pool(place) else {
             return Vec::new();
         };
@@ -218,37 +209,23 @@ impl State {
             return Vec::new();
         };
         let opened_s = pool.gate.opening(&region.gate).1.unwrap_or(0);
-        let overtake_s = pool.rules.overtake_s;
+        let overdue_s = now_s.checked_sub(pool.rules.overtake_s);
         let terms = Terms {
             rules: &pool.rules,
             horizon: region.waiting.horizon().unwrap_or(u32::MAX),
             // Nobody waits before the opening.
-            overdue_s: now_s
-                .checked_sub(overtake_s)
-                .filter(|&overdue_s| overdue_s >= opened_s),
-            in_turn,
+            overdue_s: overdue_s.filter(|&overdue_s| overdue_s >= opened_s),
+            in_turn: false,
+            each_second: false,
         };
         let mut rest = Vec::new();
-        let lines = &mut region.waiting.lines;
-        let admit = if mode == Mode::Frozen {
-            // Only its own users come next, since nobody else's can have its slots.
-            let mut own = lines_of(&reporting.buckets, lines);
-            let served = order::serve(&own, terms, free);
-            let admit = order::admit(&mut own, terms, &served, &reporting.buckets, &mut rest);
-            for (line, own) in lines.iter_mut().zip(own) {
-                line.pass = own.pass;
-            }
-            admit
-        } else {
-            let served = order::serve(lines, terms, free);
-            order::admit(lines, terms, &served, &reporting.buckets, &mut rest)
-        };
-        if !admit.is_empty() {
-            region.waiting.count(now_s, &admit);
+        let admitted = admit(terms, &mut region.waiting, &reporting.buckets, &mut rest);
+        if !admitted.is_empty() {
+            region.waiting.count(now_s, &admitted);
             region.waiting.replace(&reporting.buckets, &rest);
             reporting.buckets = rest;
         }
-        admit
+        admitted
     }
 
     /// Settles what the holder was asked for, and what it claims.
@@ -282,13 +259,6 @@ impl State {
     }
 }
 
-/// Whether a region has all that it asks for, and room for what is still to be given. `part` is what its
-/// reporting leases may have.
-pub(crate) fn is_open(pool: &Pool, region: &Region, part: u64) -> bool {
-    let outstanding = region.reporting_demand - region.reporting_held;
-    region.seats && part >= region.reporting_demand && pool.free() >= outstanding
-}
-
 /// What the reporting leases of a region have over their part.
 pub(crate) fn excess(region: &Region, part: u64) -> u64 {
     if region.seats {
@@ -305,24 +275,6 @@ fn part_of(over: u64, slots: u64, held: u64) -> u64 {
     }
     let part = (u128::from(over) * u128::from(slots)).div_ceil(u128::from(held));
     u64::try_from(part).unwrap_or(u64::MAX)
-}
-
-/// A holder's users as lines of their own, which go on from the region's.
-fn lines_of(buckets: &[Bucket], lines: &[Line]) -> Vec<Line> {
-    let mut own: Vec<Line> = lines
-        .iter()
-        .map(|line| Line {
-            pass: line.pass,
-            ..Line::default()
-        })
-        .collect();
-    for bucket in buckets {
-        if let Some(line) = own.get_mut(usize::from(bucket.class)) {
-            line.seconds.insert(bucket.second, bucket.users.into());
-            line.total += u64::from(bucket.users);
-        }
-    }
-    own
 }
 
 /// Whether each field may be, whatever the state.

@@ -14,8 +14,9 @@ use crate::limits::{
 use crate::pool::{Holder, Pool};
 use crate::requests::Requests;
 use crate::restore_region::{floors_sum, restore_region};
-use crate::snapshot::{FORMAT, HolderV2, LeaseV2, MAGIC, PoolV2, StateV2};
+use crate::snapshot::{FORMAT, HolderV3, LeaseV3, MAGIC, PoolV3, StateV3};
 use crate::snapshot_v1::StateV1;
+use crate::snapshot_v2::StateV2;
 use crate::state::State;
 
 const WHAT: &str = "snapshot";
@@ -79,12 +80,13 @@ impl State {
             });
         }
         match bytes.get(MAGIC.len()) {
-            Some(1) => Self::from_v2(read::<StateV1<'_>>(body)?.into()),
-            _ => Self::from_v2(read::<StateV2<'_>>(body)?),
+            Some(1) => Self::from_v3(StateV2::from(read::<StateV1<'_>>(body)?).into()),
+            Some(2) => Self::from_v3(read::<StateV2<'_>>(body)?.into()),
+            _ => Self::from_v3(read::<StateV3<'_>>(body)?),
         }
     }
 
-    fn from_v2(from: StateV2<'_>) -> Result<Self, DecodeError> {
+    fn from_v3(from: StateV3<'_>) -> Result<Self, DecodeError> {
         let number = from.next_number;
         that((1..=MAX_LEASE_NUMBER + 1).contains(&number), || {
             format!("its next lease has number {number}")
@@ -103,7 +105,7 @@ impl State {
         Ok(state)
     }
 
-    fn restore_pool(&mut self, from: PoolV2<'_>) -> Result<(), DecodeError> {
+    fn restore_pool(&mut self, from: PoolV3<'_>) -> Result<(), DecodeError> {
         let name = from.name;
         let what = || format!("pool {name:?} can't be as it is said to be");
         let in_all = from.regions.iter().try_fold(0, |sum: u64, region| {
@@ -152,20 +154,21 @@ impl State {
         for holder in from.holders {
             self.restore_holder(at, holder)?;
         }
-        let now_s = self.now_s();
+        let now_ms = self.now_ms;
         if let Some(pool) = self.pools[at as usize].as_mut() {
             pool.dirty = from.dirty;
             for (place, served) in served {
                 // Behind all who wait: their coming changes whose turn it is.
                 if let Some(region) = pool.regions[place as usize].as_mut() {
-                    that(region.waiting.set_served(served, now_s), what)?;
+                    that(region.waiting.set_served(served, now_ms), what)?;
                 }
+                pool.count_owed(place as usize);
             }
         }
         Ok(())
     }
 
-    fn restore_holder(&mut self, at: u32, from: HolderV2<'_>) -> Result<(), DecodeError> {
+    fn restore_holder(&mut self, at: u32, from: HolderV3<'_>) -> Result<(), DecodeError> {
         let name: Arc<str> = Arc::from(&*from.name);
         let what = || format!("holder {name:?} can't be as it is said to be");
         that(
@@ -201,7 +204,7 @@ impl State {
         &mut self,
         pool: u32,
         holder: &Arc<str>,
-        from: LeaseV2<'_>,
+        from: LeaseV3<'_>,
     ) -> Result<u32, DecodeError> {
         let (id, region, place) = (from.id, from.region, from.id.place());
         let regions = self.pools[pool as usize].as_ref().map(|p| &p.regions);

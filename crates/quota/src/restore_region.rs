@@ -7,17 +7,17 @@ use crate::check;
 use crate::floors::Floors;
 use crate::lease::{Phase, Reporting};
 use crate::limits::{
-    MAX_CLAIMS, MAX_CLAIMS_PER_REPORT, MAX_CLASSES, MAX_FLOORS, MAX_SLOTS, MAX_WEIGHT,
+    MAX_BUCKETS, MAX_CLAIMS, MAX_CLAIMS_PER_REPORT, MAX_FLOORS, MAX_SLOTS, MAX_WEIGHT,
     MAX_ZONE_BYTES, STALE_MS,
 };
 use crate::pool::{Pool, Region};
 use crate::report::{check_buckets, issuer};
 use crate::restore::{damaged, that};
-use crate::snapshot::{FloorsV2, RegionV2, ReportingV2};
+use crate::snapshot::{FloorsV3, RegionV3, ReportingV3};
 use crate::state::State;
 
 /// What floors come to, set and told together, where it is a number that can be.
-pub(crate) fn floors_sum(from: &FloorsV2<'_>) -> Option<u64> {
+pub(crate) fn floors_sum(from: &FloorsV3<'_>) -> Option<u64> {
     let of = from.of.iter().map(|(_, slots)| *slots);
     let told = from.told.iter().map(|(_, _, slots)| *slots);
     let mut all = of.chain(told).chain([from.shared]);
@@ -25,7 +25,7 @@ pub(crate) fn floors_sum(from: &FloorsV2<'_>) -> Option<u64> {
 }
 
 pub(crate) fn restore_region(
-    from: RegionV2<'_>,
+    from: RegionV3<'_>,
     pool: &Pool,
     now_s: u32,
 ) -> Result<Region, DecodeError> {
@@ -54,6 +54,7 @@ pub(crate) fn restore_region(
     )?;
     let mut region = Region::new(name, from.nominal, from.ceiling, from.weight);
     region.shared = from.shared;
+    region.door = from.door;
     region.gate = from.gate.into_owned();
     region.zone = from.zone.into_owned();
     region.departures = from.departures.into_owned();
@@ -70,7 +71,7 @@ pub(crate) fn restore_region(
     Ok(region)
 }
 
-fn restore_floors(from: FloorsV2<'_>) -> Option<Floors> {
+fn restore_floors(from: FloorsV3<'_>) -> Option<Floors> {
     let mut floors = Floors {
         shared: from.shared,
         ..Floors::default()
@@ -92,7 +93,7 @@ fn restore_floors(from: FloorsV2<'_>) -> Option<Floors> {
 
 impl State {
     /// Puts in its place what a lease reported. The lease is counted after this.
-    pub(crate) fn restore_reporting(&mut self, place: u32, from: ReportingV2<'_>) -> Option<()> {
+    pub(crate) fn restore_reporting(&mut self, place: u32, from: ReportingV3<'_>) -> Option<()> {
         let now_ms = self.now_ms;
         let (lease, pool) = self.lease_and_pool(place)?;
         let region = pool.regions[lease.region as usize].as_mut()?;
@@ -102,7 +103,7 @@ impl State {
             && from.spare <= MAX_SLOTS
             && from.reported_ms <= now_ms
             && check_buckets(&from.buckets, pool.rules.classes.len()).is_ok()
-            && from.decided.admit.len() <= MAX_CLASSES
+            && from.decided.admit.len() <= MAX_BUCKETS
             && from.decided.claims.len() <= MAX_CLAIMS_PER_REPORT
             && match from.exact_until_s {
                 Some(_) => lease.phase == Phase::Live && now_ms < due_ms,

@@ -12,6 +12,7 @@ use crate::calendar::Scheduled;
 use crate::claims::Token;
 use crate::codec;
 use crate::command::Bucket;
+use crate::door::Door;
 use crate::floors::Floors;
 use crate::lease::{Answer, Decided, Lease, Phase};
 use crate::outcome::LeaseId;
@@ -19,14 +20,15 @@ use crate::pool::{Holder, Pool, Region};
 use crate::requests::Request;
 use crate::rules::{Gate, Rules};
 use crate::state::State;
+use crate::turns::Turns;
 use crate::wait::Departures;
 
 pub(crate) const MAGIC: &str = "PREAUQ";
-pub(crate) const FORMAT: u8 = 2;
+pub(crate) const FORMAT: u8 = 3;
 
-/// Format 2. Never to change.
+/// Format 3. Never to change.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct StateV2<'a> {
+pub(crate) struct StateV3<'a> {
     pub now_ms: u64,
     pub revision: u64,
     pub next_number: u64,
@@ -35,11 +37,11 @@ pub(crate) struct StateV2<'a> {
     pub requests: Vec<Request<'a>>,
     /// By place.
     #[serde(borrow)]
-    pub pools: Vec<PoolV2<'a>>,
+    pub pools: Vec<PoolV3<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct PoolV2<'a> {
+pub(crate) struct PoolV3<'a> {
     pub place: u32,
     #[serde(borrow)]
     pub name: Cow<'a, str>,
@@ -54,14 +56,14 @@ pub(crate) struct PoolV2<'a> {
     pub calendar: Cow<'a, [Scheduled]>,
     /// By place.
     #[serde(borrow)]
-    pub regions: Vec<RegionV2<'a>>,
+    pub regions: Vec<RegionV3<'a>>,
     /// By name.
     #[serde(borrow)]
-    pub holders: Vec<HolderV2<'a>>,
+    pub holders: Vec<HolderV3<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RegionV2<'a> {
+pub(crate) struct RegionV3<'a> {
     pub place: u32,
     #[serde(borrow)]
     pub name: Cow<'a, str>,
@@ -69,20 +71,21 @@ pub(crate) struct RegionV2<'a> {
     pub ceiling: Option<u64>,
     pub weight: u32,
     pub shared: u64,
+    pub door: Door,
     pub gate: Cow<'a, Gate>,
     #[serde(borrow)]
     pub zone: Cow<'a, str>,
     #[serde(borrow)]
-    pub floors: FloorsV2<'a>,
-    /// By class: its pass, and how many of it were admitted.
-    pub served: Vec<(u128, Departures)>,
+    pub floors: FloorsV3<'a>,
+    /// By class: its pass, how many of it were admitted, and when they are seated.
+    pub served: Vec<(u128, Departures, Turns)>,
     pub departures: Cow<'a, Departures>,
     /// By id.
     pub tokens: Vec<(u64, Token)>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct FloorsV2<'a> {
+pub(crate) struct FloorsV3<'a> {
     pub shared: u64,
     /// By holder.
     #[serde(borrow)]
@@ -93,17 +96,17 @@ pub(crate) struct FloorsV2<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct HolderV2<'a> {
+pub(crate) struct HolderV3<'a> {
     #[serde(borrow)]
     pub name: Cow<'a, str>,
     pub epoch: u64,
     /// At least one, the current one last.
     #[serde(borrow)]
-    pub leases: Vec<LeaseV2<'a>>,
+    pub leases: Vec<LeaseV3<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct LeaseV2<'a> {
+pub(crate) struct LeaseV3<'a> {
     pub id: LeaseId,
     /// The region's place; one that ended may outlast it.
     pub region: u32,
@@ -115,11 +118,11 @@ pub(crate) struct LeaseV2<'a> {
     pub wanted: u64,
     pub until_ms: u64,
     #[serde(borrow)]
-    pub reporting: Option<ReportingV2<'a>>,
+    pub reporting: Option<ReportingV3<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct ReportingV2<'a> {
+pub(crate) struct ReportingV3<'a> {
     pub in_use: u64,
     pub spare: u64,
     pub buckets: Cow<'a, [Bucket]>,
@@ -133,35 +136,35 @@ impl State {
     pub fn snapshot(&self) -> Vec<u8> {
         let mut bytes = MAGIC.as_bytes().to_vec();
         bytes.push(FORMAT);
-        let mut bytes = codec::append(bytes, &self.to_v2());
+        let mut bytes = codec::append(bytes, &self.to_v3());
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
-    fn to_v2(&self) -> StateV2<'_> {
+    fn to_v3(&self) -> StateV3<'_> {
         let pools = (0..).zip(&self.pools);
-        StateV2 {
+        StateV3 {
             now_ms: self.now_ms,
             revision: self.revision,
             next_number: self.leases.next_number,
             requests: self.requests.iter().collect(),
             pools: pools
-                .filter_map(|(place, pool)| Some(self.pool_v2(place, pool.as_ref()?)))
+                .filter_map(|(place, pool)| Some(self.pool_v3(place, pool.as_ref()?)))
                 .collect(),
         }
     }
 
-    fn pool_v2<'a>(&'a self, place: u32, pool: &'a Pool) -> PoolV2<'a> {
+    fn pool_v3<'a>(&'a self, place: u32, pool: &'a Pool) -> PoolV3<'a> {
         let regions = (0..).zip(&pool.regions);
         let regions =
-            regions.filter_map(|(place, region)| Some(region_v2(place, region.as_ref()?)));
-        let holders = pool.holders.iter().map(|(name, holder)| HolderV2 {
+            regions.filter_map(|(place, region)| Some(region_v3(place, region.as_ref()?)));
+        let holders = pool.holders.iter().map(|(name, holder)| HolderV3 {
             name: Cow::from(&**name),
             epoch: holder.epoch,
-            leases: self.leases_v2(holder),
+            leases: self.leases_v3(holder),
         });
-        PoolV2 {
+        PoolV3 {
             place,
             name: Cow::from(&*pool.name),
             capacity: pool.capacity,
@@ -178,38 +181,39 @@ impl State {
         }
     }
 
-    fn leases_v2(&self, holder: &Holder) -> Vec<LeaseV2<'_>> {
+    fn leases_v3(&self, holder: &Holder) -> Vec<LeaseV3<'_>> {
         let places = holder.older.iter().chain([&holder.current]);
         places
-            .filter_map(|&place| Some(lease_v2(self.leases.get(place)?)))
+            .filter_map(|&place| Some(lease_v3(self.leases.get(place)?)))
             .collect()
     }
 }
 
-fn region_v2(place: u32, region: &Region) -> RegionV2<'_> {
+fn region_v3(place: u32, region: &Region) -> RegionV3<'_> {
     let (tokens, lines) = (region.claims.tokens(), region.waiting.lines.iter());
-    RegionV2 {
+    RegionV3 {
         place,
         name: Cow::from(&*region.name),
         nominal: region.nominal,
         ceiling: region.ceiling,
         weight: region.weight,
         shared: region.shared,
+        door: region.door,
         gate: Cow::Borrowed(&region.gate),
         zone: Cow::from(&region.zone),
-        floors: floors_v2(&region.floors),
+        floors: floors_v3(&region.floors),
         served: lines
-            .map(|line| (line.pass, line.admitted.clone()))
+            .map(|line| (line.pass, line.admitted.clone(), line.turns.clone()))
             .collect(),
         departures: Cow::Borrowed(&region.departures),
         tokens: tokens.map(|(id, token)| (id, token.clone())).collect(),
     }
 }
 
-fn floors_v2(floors: &Floors) -> FloorsV2<'_> {
+fn floors_v3(floors: &Floors) -> FloorsV3<'_> {
     let of = floors.of.iter();
     let told = floors.told.iter();
-    FloorsV2 {
+    FloorsV3 {
         shared: floors.shared,
         of: of
             .map(|(name, &slots)| (Cow::from(&**name), slots))
@@ -220,8 +224,8 @@ fn floors_v2(floors: &Floors) -> FloorsV2<'_> {
     }
 }
 
-fn lease_v2(lease: &Lease) -> LeaseV2<'_> {
-    let reporting = lease.reporting.as_ref().map(|reporting| ReportingV2 {
+fn lease_v3(lease: &Lease) -> LeaseV3<'_> {
+    let reporting = lease.reporting.as_ref().map(|reporting| ReportingV3 {
         in_use: reporting.in_use,
         spare: reporting.spare,
         buckets: Cow::from(&reporting.buckets),
@@ -229,7 +233,7 @@ fn lease_v2(lease: &Lease) -> LeaseV2<'_> {
         reported_ms: reporting.reported_ms,
         decided: Cow::Borrowed(&reporting.decided),
     });
-    LeaseV2 {
+    LeaseV3 {
         id: lease.id,
         region: lease.region,
         epoch: lease.epoch,

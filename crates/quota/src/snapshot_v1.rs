@@ -8,7 +8,8 @@ use crate::lease::{Answer, Phase};
 use crate::outcome::LeaseId;
 use crate::requests::Request;
 use crate::rules::{Gate, Rules};
-use crate::snapshot::{FloorsV2, HolderV2, LeaseV2, PoolV2, RegionV2, StateV2};
+use crate::snapshot::FloorsV3;
+use crate::snapshot_v2::{HolderV2, LeaseV2, PoolV2, RegionV2, StateV2};
 
 /// Format 1. Never to change.
 #[derive(Deserialize)]
@@ -119,7 +120,7 @@ impl<'a> From<RegionV1<'a>> for RegionV2<'a> {
             shared: from.shared,
             gate: Cow::Owned(Gate::default()),
             zone: Cow::Borrowed(""),
-            floors: FloorsV2::default(),
+            floors: FloorsV3::default(),
             served: Vec::new(),
             departures: Cow::Owned(crate::wait::Departures::default()),
             tokens: Vec::new(),

@@ -61,12 +61,18 @@ impl State {
             let exact = reporting.exact_until_s;
             region.waiting.set_exact(place, exact, None);
         }
+        pool.count_owed(lease.region as usize);
         reporting.buckets = Vec::new();
         reporting.exact_until_s = None;
         if let Some(at) = reporting.queued_ms.take() {
             self.speaking.remove(&(at, place));
         }
-        self.change(place, |lease| lease.wanted = 0);
+        self.change(place, |lease| {
+            lease.wanted = 0;
+            if let Some(reporting) = lease.reporting.as_mut() {
+                reporting.spare = 0;
+            }
+        });
     }
 
     /// Silences whoever has not reported for too long. Those that have reported since they were queued move
@@ -111,6 +117,7 @@ impl State {
         Reply::Reported(Box::new(Reported {
             grant: lease.grant(),
             open: decided.open,
+            turns_ms: decided.turns_ms,
             admit: decided.admit.clone(),
             shorten: decided.shorten,
             floor: decided.floor,

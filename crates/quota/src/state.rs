@@ -10,6 +10,7 @@ use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::{Outcome, Refusal};
 use crate::pool::Pool;
 use crate::ranked::Ranked;
+use crate::report::Way;
 use crate::requests::Requests;
 use crate::rules::Mode;
 
@@ -48,8 +49,9 @@ impl State {
             Command::Return(give) => self.give_back(give),
             Command::RemoveHolder(remove) => self.remove_holder(remove, command.checksum()),
             Command::Configure(configure) => self.configure(configure, command.checksum()),
-            Command::Report(report) => self.report(report),
+            Command::Report(report) => self.report(report, Way::AtOnce),
             Command::Due(due) => self.due(due),
+            Command::ReportV2(report) => self.report(report, Way::InTurn),
         }
     }
 
@@ -215,6 +217,7 @@ pub(crate) struct Counted {
     pub plain: u64,
     pub reporting: u64,
     pub in_use: u64,
+    pub spare: u64,
     /// The demand that shares in the plain leases' part.
     pub ranked: Option<u64>,
 }
@@ -239,6 +242,7 @@ impl Counted {
                 wanted,
                 reporting: 1,
                 in_use: reporting.in_use,
+                spare: reporting.spare,
                 ..counted
             },
             (Phase::Closing, _) => Self {

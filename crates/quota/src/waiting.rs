@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::command::Bucket;
 use crate::limits::MAX_CLASSES;
 use crate::outcome::Admission;
+use crate::turns::Turns;
 use crate::wait::Departures;
 
 /// More than any class can ever be served, so that a pass never overflows.
@@ -31,6 +32,8 @@ pub(crate) struct Line {
     pub pass: u128,
     /// How many of the class were admitted lately.
     pub admitted: Departures,
+    /// When those of which seconds are seated.
+    pub turns: Turns,
 }
 
 impl Line {
@@ -122,10 +125,30 @@ impl Waiting {
         }
     }
 
+    /// Those who came before somebody of their class who was admitted.
+    pub fn owed(&self) -> u64 {
+        let owed = |line: &Line| match line.turns.reached() {
+            Some(reached) => line.seconds.range(..reached).map(|(_, users)| users).sum(),
+            None => 0,
+        };
+        self.lines.iter().map(owed).sum()
+    }
+
+    /// When the last of those that were admitted is seated.
+    pub fn turns_ms(&self) -> u64 {
+        self.lines
+            .iter()
+            .map(|line| line.turns.last_ms())
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Sets by class how much each was served; says whether it can be.
-    pub fn set_served(&mut self, served: Vec<(u128, Departures)>, now_s: u32) -> bool {
-        let sound =
-            |(pass, admitted): &(u128, Departures)| *pass <= MAX_PASS && admitted.is_sound(now_s);
+    pub fn set_served(&mut self, served: Vec<(u128, Departures, Turns)>, now_ms: u64) -> bool {
+        let now_s = u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX);
+        let sound = |(pass, admitted, turns): &(u128, Departures, Turns)| {
+            *pass <= MAX_PASS && admitted.is_sound(now_s) && turns.is_sound(now_ms)
+        };
         if served.len() > MAX_CLASSES || !served.iter().all(sound) {
             return false;
         }
@@ -133,7 +156,7 @@ impl Waiting {
             self.lines.resize_with(served.len(), Line::default);
         }
         for (line, served) in self.lines.iter_mut().zip(served) {
-            (line.pass, line.admitted) = served;
+            (line.pass, line.admitted, line.turns) = served;
         }
         true
     }

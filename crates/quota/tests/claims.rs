@@ -197,7 +197,7 @@ impl Region {
             released: front.released.clone(),
             refused: front.refused.clone(),
         };
-        let Ok(Reply::Reported(reported)) = self.run(Command::Report(report)) else {
+        let Ok(Reply::Reported(reported)) = self.run(Command::ReportV2(report)) else {
             panic!("a report was refused")
         };
         if !lost {
@@ -331,7 +331,7 @@ fn a_region_remembers_so_many_claims() {
             released: Vec::new(),
             refused: Vec::new(),
         };
-        match run(state, time_ms, Command::Report(report)) {
+        match run(state, time_ms, Command::ReportV2(report)) {
             Ok(Reply::Reported(reported)) => reported.claims,
             other => panic!("{other:?}"),
         }

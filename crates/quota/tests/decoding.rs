@@ -32,7 +32,7 @@ fn batch() -> Vec<u8> {
         ),
         take("corse", "bastia", 1, 2, 3),
         remove_holder("b", "bastia"),
-        Command::Report(report(LeaseId(1 << 20), 3, 1)),
+        Command::ReportV2(report(LeaseId(1 << 20), 3, 1)),
     ];
     let time_ms = 1;
     Batch { time_ms, commands }.encode().unwrap()
@@ -83,7 +83,7 @@ fn use_restored(bytes: &[u8]) {
             let (seq, kept) = (lease.seq.saturating_add(1), lease.slots);
             let report = report(lease.lease, seq, kept);
             for command in [
-                Command::Report(report),
+                Command::ReportV2(report),
                 renew(lease.lease, seq.saturating_add(1), kept, MAX_SLOTS),
                 give_back(lease.lease, seq.saturating_add(2)),
             ] {
@@ -184,8 +184,8 @@ fn what_is_wrong_with_a_snapshot_is_said() {
     );
     says(b"PREAUQ\0", "snapshot is damaged: its format is 0");
     says(
-        b"PREAUQ\x03",
-        "snapshot is of format 3, and this version reads up to 2: upgrade this node",
+        b"PREAUQ\x04",
+        "snapshot is of format 4, and this version reads up to 3: upgrade this node",
     );
     says(b"PREAUQ\x01abc", "snapshot is damaged: it has no checksum");
     let mut longer = whole[..whole.len() - 4].to_vec();

@@ -107,7 +107,7 @@ fn reports_at_the_end_of_time() {
                 released: vec![1],
                 refused: vec![2],
             };
-            let _ = run(&mut state, time_ms, Command::Report(report));
+            let _ = run(&mut state, time_ms, Command::ReportV2(report));
             let again = State::restore(&state.snapshot()).unwrap();
             assert_eq!(again.snapshot(), state.snapshot());
             state.queues("ent");

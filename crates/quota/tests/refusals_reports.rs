@@ -39,14 +39,14 @@ fn report_refused(change: impl FnOnce(&mut Report), words: &str) {
     let mut fixture = fixture();
     let mut report = report(fixture.live, 30);
     change(&mut report);
-    refused(&mut fixture, Command::Report(report), words);
+    refused(&mut fixture, Command::ReportV2(report), words);
 }
 
 fn accepted(change: impl FnOnce(&mut Report)) -> Outcome {
     let mut fixture = fixture();
     let mut report = report(fixture.live, 30);
     change(&mut report);
-    run(&mut fixture.state, NOW, Command::Report(report))
+    run(&mut fixture.state, NOW, Command::ReportV2(report))
 }
 
 #[test]
@@ -84,11 +84,15 @@ fn reports() {
     let words = format!(
         "lease {closing} is closing: its holder was removed or started anew; return it, or take a new one"
     );
-    refused(&mut fixture, Command::Report(report(closing, 20)), &words);
+    refused(&mut fixture, Command::ReportV2(report(closing, 20)), &words);
     let words = format!("lease {ended} has ended; take a new one");
-    refused(&mut fixture, Command::Report(report(ended, 0)), &words);
+    refused(&mut fixture, Command::ReportV2(report(ended, 0)), &words);
     let words = "lease 7 is not known: it ended, or never was; take a new one";
-    refused(&mut fixture, Command::Report(report(LeaseId(7), 0)), words);
+    refused(
+        &mut fixture,
+        Command::ReportV2(report(LeaseId(7), 0)),
+        words,
+    );
 }
 
 #[test]
@@ -152,11 +156,16 @@ fn claims() {
 fn renewals_of_leases_that_report() {
     let mut fixture = fixture();
     let lease = fixture.live;
-    run(&mut fixture.state, NOW, Command::Report(report(lease, 30))).unwrap();
+    run(
+        &mut fixture.state,
+        NOW,
+        Command::ReportV2(report(lease, 30)),
+    )
+    .unwrap();
     let words = format!("lease {lease} reports: report again, or take another with a higher epoch");
     refused(&mut fixture, renew(lease, 10, 30, 30), &words);
     // The report under the same number is still answered.
-    let again = run(&mut fixture.state, NOW, Command::Report(report(lease, 0))).unwrap();
+    let again = run(&mut fixture.state, NOW, Command::ReportV2(report(lease, 0))).unwrap();
     assert!(matches!(again, Reply::Reported(reported) if reported.grant.slots == 30));
     // Taken again it keeps what it has.
     let grant = granted(run(

@@ -123,7 +123,7 @@ impl Story {
             }),
             "report" => {
                 let lease = self.named(line.word());
-                Command::Report(story::report(&self.state, lease, line))
+                Command::ReportV2(story::report(&self.state, lease, line))
             }
             "due" => Command::Due(story::due(line)),
             other => panic!("{other}: no such command"),

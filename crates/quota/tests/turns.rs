@@ -101,7 +101,7 @@ impl Region {
             refused: Vec::new(),
         };
         let time_ms = u64::from(self.now_s) * 1_000 + front as u64;
-        match run(&mut self.state, time_ms, Command::Report(report)) {
+        match run(&mut self.state, time_ms, Command::ReportV2(report)) {
             Ok(Reply::Reported(reported)) => *reported,
             other => panic!("{other:?}"),
         }

@@ -119,6 +119,7 @@ pub fn reported(
         class: name(admit.class),
         users: admit.users.into(),
         until_s: admit.until_s,
+        at_ms: admit.at_ms,
     });
     let flows = reported.flows.into_iter().map(|flow| v1::Flow {
         class: name(flow.class),
@@ -141,6 +142,7 @@ pub fn reported(
     v1::ReportResponse {
         grant: Some(reported.grant.into()),
         open: reported.open,
+        turns_ms: reported.turns_ms,
         mode: v1::Mode::from(reported.mode).into(),
         reason: reported.reason,
         admissions: admissions.collect(),

@@ -104,10 +104,12 @@ fn an_answer_names_classes_and_has_the_rules_where_they_are_news() {
             drift_ppm: 10_000,
         },
         open: false,
+        turns_ms: 12_500,
         admit: vec![Admission {
             class: 1,
             users: 4,
             until_s: 9,
+            at_ms: 11_500,
         }],
         shorten: 1,
         floor: 2,
@@ -135,9 +137,15 @@ fn an_answer_names_classes_and_has_the_rules_where_they_are_news() {
         panic!("one admission");
     };
     assert_eq!(
-        (admission.class.as_str(), admission.users, admission.until_s),
-        ("everyone", 4, 9)
+        (
+            admission.class.as_str(),
+            admission.users,
+            admission.until_s,
+            admission.at_ms
+        ),
+        ("everyone", 4, 9, 11_500)
     );
+    assert_eq!((told.open, told.turns_ms), (false, 12_500));
     assert_eq!(told.flows[0].class, "teachers");
     assert_eq!(told.mode(), v1::Mode::Frozen);
     assert_eq!(

@@ -12,6 +12,7 @@ mod accuracy;
 mod buckets;
 mod claims;
 mod clock;
+mod opening;
 mod sessions;
 mod slab;
 mod slots;
@@ -20,11 +21,13 @@ mod tests;
 mod turns;
 mod types;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::seats::Ledger;
 use clock::ClusterClock;
+use opening::Opening;
 use quota::limits::MAX_CLASSES;
 use quota::{Flow, Mode, SessionRules, Wait};
 use slab::{Entry, Line, NONE, Slab, State};
@@ -40,7 +43,7 @@ pub const MAX_USERS: u32 = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 24;
 /// Who comes while the region is closed is drawn a second among so many.
 const DRAW_S: u32 = 120;
-/// An arrival's peak fades to three quarters from report to report.
+/// The peak of the arrivals fades to three quarters from second to second.
 const FADE: u64 = 4;
 
 /// What never changes in a queue's life.
@@ -84,7 +87,12 @@ pub struct Queue {
     /// The floor gone by, and the one last granted.
     floor: u64,
     floor_granted: u64,
+    /// Whether arrivals are seated at once.
     open: bool,
+    /// Whether they are, by the last grant, over time.
+    opening: Opening,
+    /// Whose turn it is when, in cluster time.
+    turns: BTreeMap<u64, Vec<u64>>,
     /// No node can be reached and the lease has run out: the floor is used.
     alone: bool,
     /// Nobody is let in any more.
@@ -102,7 +110,9 @@ pub struct Queue {
     /// The second in which places were last counted.
     counted: u32,
     accuracy: Accuracy,
+    /// Arrivals in this second, and the most in one second lately.
     arrivals: u64,
+    arrivals_s: u32,
     peak: u64,
     left: u64,
     /// `left` as the last report had it.
@@ -128,6 +138,8 @@ impl Queue {
             floor: 0,
             floor_granted: 0,
             open: false,
+            opening: Opening::default(),
+            turns: BTreeMap::new(),
             alone: false,
             stopping: false,
             mode: Mode::Open,
@@ -141,6 +153,7 @@ impl Queue {
             counted: NONE,
             accuracy: Accuracy::default(),
             arrivals: 0,
+            arrivals_s: 0,
             peak: 0,
             left: 0,
             left_told: 0,
@@ -171,6 +184,8 @@ impl Queue {
         if self.users.len() >= MAX_USERS {
             return Arrival::Refused(NoEntry::Full);
         }
+        self.turn(now);
+        self.fade_arrivals(now_s);
         self.arrivals += 1;
         let second = match (self.mode, self.closed_s) {
             (Mode::Closed, Some(closed)) => closed
@@ -183,7 +198,7 @@ impl Queue {
         self.users.insert(Entry::new(id, class, second, now_s));
         let user = User { id, index: at };
         let nobody_waits = self.waiting[usize::from(class)].is_empty();
-        if (self.open || self.alone) && nobody_waits && self.ledger.admit(|| now) {
+        if self.walks_in(now, second) && nobody_waits && self.ledger.admit(|| now) {
             self.sit(at, now_s);
             return Arrival::Seated(user);
         }
@@ -202,7 +217,7 @@ impl Queue {
         };
         self.users[at].seen = now_s;
         match self.users[at].state {
-            State::Waiting => Standing::Waiting(self.place(at, now_s)),
+            State::Waiting | State::Next => Standing::Waiting(self.place(at, now_s)),
             State::Called => {
                 self.unschedule(at);
                 self.sit(at, now_s);
@@ -228,6 +243,9 @@ impl Queue {
         let Some(now_s) = self.clock.second(now) else {
             return;
         };
+        self.turn(now);
+        self.fade_arrivals(now_s);
+        self.take_turns(now, now_s);
         while let Some((_, at)) = self.wheel.first().filter(|&(due, _)| due <= now_s) {
             self.unschedule(at);
             self.look(at, now_s);
@@ -310,7 +328,7 @@ impl Queue {
         assert_eq!(self.sessions.check(&self.users), count(State::Seated));
         let due = self.users.places().filter(|&at| self.users[at].due != NONE);
         assert_eq!(self.wheel.check(&self.users), due.count());
-        let slots = count(State::Seated) + count(State::Called);
+        let slots = count(State::Seated) + count(State::Called) + count(State::Next);
         assert_eq!(self.in_use(), slots as u64);
         let shortened = self.users.places().filter(|&at| self.users[at].shortened);
         assert_eq!(self.shortened, shortened.count() as u64);

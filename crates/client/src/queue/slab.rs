@@ -45,6 +45,8 @@ pub enum State {
     Free,
     /// In the line of the class.
     Waiting,
+    /// Has a slot, and is called in a moment.
+    Next,
     /// Has a slot, and has not come yet.
     Called,
     /// Has a slot.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quota::Mode;
 
+use super::opening::Opening;
 use super::slab::NONE;
 use super::{Event, FADE, Grant, Queue, Report, buckets};
 use crate::seats::MAX_SEATS;
@@ -13,11 +14,13 @@ impl Queue {
     /// What to tell the coordinator now. From here on, until the answer, no more is used than it keeps.
     pub fn report(&mut self, now: Duration) -> Report {
         self.tick(now);
-        self.peak = self.arrivals.max(self.peak - self.peak.div_ceil(FADE));
-        self.arrivals = 0;
         let spare = if self.stopping { 0 } else { self.spare() };
         let used = self.ledger.usage().in_use;
-        let idle = if self.open { spare } else { 0 };
+        let idle = match (self.opening.open, self.open) {
+            (true, _) => spare + self.waiting(),
+            (false, true) => spare,
+            (false, false) => 0,
+        };
         let usage = self.ledger.cap(used + idle);
         let kept = used.max(usage.limit).min(self.slots);
         let in_use = used.min(kept);
@@ -55,7 +58,10 @@ impl Queue {
         self.slots = grant.slots.min(MAX_SEATS);
         (self.floor_granted, self.alone) = (grant.floor, false);
         self.floor = self.floor.max(grant.floor);
-        self.open = grant.open && !self.stopping;
+        self.opening = match self.stopping {
+            true => Opening::default(),
+            false => self.opening.after(grant),
+        };
         self.mode = grant.mode;
         self.reason = Arc::clone(&grant.reason);
         self.closed_s = grant.closed_s;
@@ -66,6 +72,10 @@ impl Queue {
             self.ledger.open(self.slots, deadline);
         }
         self.settle_claims(now_s, grant);
+        self.turn(now);
+        if !self.seats_anyone() {
+            self.recall();
+        }
         for admission in &grant.admit {
             self.admit(now, now_s, admission);
         }
@@ -79,6 +89,8 @@ impl Queue {
     /// the next grant.
     pub fn run_out(&mut self, now: Duration, unreachable: bool) {
         (self.slots, self.open) = (0, false);
+        self.opening = Opening::default();
+        self.recall();
         self.ledger.shut();
         let in_use = self.ledger.usage().in_use;
         self.end_newest(in_use.saturating_sub(self.floor));
@@ -98,6 +110,8 @@ impl Queue {
     /// Lets nobody in until the next grant.
     pub fn shut(&mut self) {
         (self.slots, self.open, self.alone) = (0, false, false);
+        self.opening = Opening::default();
+        self.recall();
         self.ledger.shut();
     }
 
@@ -140,6 +154,19 @@ impl Queue {
     /// Slots that would do.
     pub(crate) fn wanted(&self) -> u64 {
         self.in_use() + self.waiting() + self.spare()
+    }
+
+    /// Goes on to this second with the count of arrivals.
+    pub(super) fn fade_arrivals(&mut self, now_s: u32) {
+        let passed = now_s.saturating_sub(self.arrivals_s);
+        if passed == 0 {
+            return;
+        }
+        for _ in 0..passed.min(64) {
+            self.peak = self.arrivals.max(self.peak - self.peak.div_ceil(FADE));
+            self.arrivals = 0;
+        }
+        self.arrivals_s = now_s;
     }
 
     /// Arrivals of a second, with something to spare.

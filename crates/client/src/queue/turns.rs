@@ -22,6 +22,22 @@ impl Queue {
         }
     }
 
+    /// Opens, or no longer is open, where the moment has come.
+    pub(super) fn turn(&mut self, now: Duration) {
+        let time = self.clock.time(now);
+        self.open = time.is_some_and(|time| self.opening.is_open(time));
+    }
+
+    /// Whether who came in a second may be seated without being admitted.
+    pub(super) fn walks_in(&self, now: Duration, second: u32) -> bool {
+        let seats = |time| {
+            self.opening
+                .seats(second, time)
+                .is_some_and(|at| at <= time)
+        };
+        self.alone || self.clock.time(now).is_some_and(seats)
+    }
+
     /// Gives free slots to who waits, where this front-end may decide that by itself.
     pub(super) fn serve(&mut self, now: Duration) {
         if !(self.open || self.alone) {
@@ -31,25 +47,85 @@ impl Queue {
             return;
         };
         while let Some(at) = self.next() {
-            if !self.ledger.admit(|| now) {
+            if !self.walks_in(now, self.users[at].second) || !self.ledger.admit(|| now) {
                 return;
             }
+            let Entry { class, second, .. } = self.users[at];
+            self.waiting[usize::from(class)].remove(&mut self.users, at, second);
             self.call(at, now_s);
         }
     }
 
+    /// Seats whom a grant admits, now or when their turn is.
     pub(super) fn admit(&mut self, now: Duration, now_s: u32, admission: &Admission) {
         let class = usize::from(admission.class);
+        let at_once = self
+            .clock
+            .time(now)
+            .is_some_and(|t| t >= Duration::from_millis(admission.at_ms));
         for _ in 0..admission.users {
             let head = self.waiting.get(class).and_then(Line::first);
-            let Some((_, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
+            let Some((second, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
                 return;
             };
             if !self.ledger.admit(|| now) {
                 return;
             }
-            self.call(at, now_s);
+            self.waiting[class].remove(&mut self.users, at, second);
+            if at_once {
+                self.call(at, now_s);
+            } else {
+                self.users[at].state = State::Next;
+                let id = self.users[at].id;
+                self.turns.entry(admission.at_ms).or_default().push(id);
+            }
         }
+    }
+
+    /// Calls those whose turn it is.
+    pub(super) fn take_turns(&mut self, now: Duration, now_s: u32) {
+        let Some(time) = self.clock.time(now) else {
+            return;
+        };
+        while let Some(entry) = self.turns.first_entry()
+            && time >= Duration::from_millis(*entry.key())
+        {
+            for id in entry.remove() {
+                if let Some(at) = self.find_next(id) {
+                    self.call(at, now_s);
+                }
+            }
+        }
+    }
+
+    /// Where a user is kept who has a slot and is still to be called.
+    fn find_next(&self, id: u64) -> Option<u32> {
+        self.find(id)
+            .filter(|&at| self.users[at].state == State::Next)
+    }
+
+    /// Whoever was to be called waits again: their slots are gone.
+    pub(super) fn recall(&mut self) {
+        for id in std::mem::take(&mut self.turns).into_values().flatten() {
+            if let Some(at) = self.find_next(id) {
+                let Entry { class, second, .. } = self.users[at];
+                self.ledger.release();
+                self.users[at].state = State::Waiting;
+                self.waiting[usize::from(class)].push(&mut self.users, at, second);
+            }
+        }
+    }
+
+    /// When to call [`Queue::tick`] next for somebody's turn, on the own clock.
+    pub fn turn_at(&self, now: Duration) -> Option<Duration> {
+        let time = self.clock.time(now)?;
+        let admitted = self.turns.keys().next().copied().map(Duration::from_millis);
+        let walks_in = self.next().filter(|_| self.opening.open).and_then(|at| {
+            let at = self.opening.seats(self.users[at].second, time)?;
+            (at > time).then_some(at)
+        });
+        let soonest = [admitted, self.opening.turns(time), walks_in];
+        self.clock.when(soonest.into_iter().flatten().min()?)
     }
 
     /// Who is to be seated next: of the classes that go first, then of all, the oldest.
@@ -71,8 +147,6 @@ impl Queue {
 
     /// A slot, already counted, goes to a user who waits.
     pub(super) fn call(&mut self, at: u32, now_s: u32) {
-        let Entry { class, second, .. } = self.users[at];
-        self.waiting[usize::from(class)].remove(&mut self.users, at, second);
         self.unschedule(at);
         self.accuracy.count(&self.users[at], now_s);
         self.users[at].state = State::Called;
@@ -96,9 +170,9 @@ impl Queue {
                 self.waiting[usize::from(class)].remove(&mut self.users, at, second);
             }
             State::Seated => self.sessions.remove(&mut self.users, at, start),
-            State::Called | State::Free => {}
+            State::Next | State::Called | State::Free => {}
         }
-        if matches!(state, State::Called | State::Seated) {
+        if matches!(state, State::Next | State::Called | State::Seated) {
             self.ledger.release();
             self.left += 1;
         }

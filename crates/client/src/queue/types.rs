@@ -135,6 +135,8 @@ pub struct Grant {
     pub slots: u64,
     /// Whether arrivals may be seated at once.
     pub open: bool,
+    /// When `open` turns into its opposite, in cluster time; 0 where it does not.
+    pub turns_ms: u64,
     /// The stricter of the pool's and the region's mode.
     pub mode: Mode,
     /// Why, in words for users.
@@ -166,6 +168,7 @@ impl From<&Reported> for Grant {
         Self {
             slots: reported.grant.slots,
             open: reported.open,
+            turns_ms: reported.turns_ms,
             mode: reported.mode,
             reason: reported.reason.as_str().into(),
             admit: reported.admit.clone(),

@@ -168,7 +168,7 @@ impl Context {
             }
         };
         let report = api::report(message, &rules).map_err(|refusal| status::refused(&refusal))?;
-        let reported = api::answered(self.propose(Command::Report(report)).await?)?;
+        let reported = api::answered(self.propose(Command::ReportV2(report)).await?)?;
         let (rules, revision) = self
             .core
             .with_state(read)

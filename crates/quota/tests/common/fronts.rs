@@ -283,7 +283,7 @@ impl Fronts {
     pub fn report(&mut self, at: usize, spare: u64, idle: bool, coarse: u32, lost: bool) {
         self.ensure(at);
         let report = self.says(at, spare, idle, coarse);
-        let reported = match self.apply(Command::Report(report.clone())) {
+        let reported = match self.apply(Command::ReportV2(report.clone())) {
             Ok(Reply::Reported(reported)) => *reported,
             // It was removed, and starts anew.
             Err(_) => return self.restart(at),
@@ -343,7 +343,7 @@ impl Fronts {
         if front.seq != report.seq {
             return;
         }
-        match self.apply(Command::Report(report)) {
+        match self.apply(Command::ReportV2(report)) {
             Ok(Reply::Reported(again)) => {
                 let counts = |r: &Reported| {
                     (

@@ -130,9 +130,15 @@ pub fn reported(state: &State, name: &str, said: &Reported) -> String {
         mode => format!("{} ({})", format!("{mode:?}").to_lowercase(), said.reason),
     };
     write!(told, ", {mode}").unwrap();
+    if said.turns_ms > 0 {
+        write!(told, " until {} s", said.turns_ms as f64 / 1_000.0).unwrap();
+    }
     for a in &said.admit {
         let (users, class, until) = (a.users, class(a.class), a.until_s);
         write!(told, "; seats {users} of {class} up to second {until}").unwrap();
+        if a.at_ms > 0 {
+            write!(told, " at {} s", a.at_ms as f64 / 1_000.0).unwrap();
+        }
     }
     if said.grant.target < said.grant.slots {
         write!(told, "; should come to {}", said.grant.target).unwrap();

@@ -228,3 +228,13 @@ pub fn tail() -> Vec<Batch> {
         at(9_000, vec![remove_holder("gone", "caen-1")]),
     ]
 }
+
+/// The same, where those who are admitted are seated in turn.
+pub fn in_turn(mut batches: Vec<Batch>) -> Vec<Batch> {
+    for command in batches.iter_mut().flat_map(|batch| &mut batch.commands) {
+        if let Command::Report(report) = command {
+            *command = Command::ReportV2(report.clone());
+        }
+    }
+    batches
+}

@@ -33,6 +33,8 @@ pub struct FrontEnd {
     pub answers: Vec<(u64, Outcome)>,
     /// The lease is used until then.
     pub deadline: Ms,
+    /// When it looks at its queue next because it is somebody's turn.
+    pub wakes: Ms,
     name: String,
     region_name: String,
     seq: u64,
@@ -83,6 +85,7 @@ impl FrontEnd {
             asked: None,
             answers: Vec::new(),
             deadline: 0,
+            wakes: 0,
             name,
             region_name: region_name.to_owned(),
             seq: 0,
@@ -117,7 +120,7 @@ impl FrontEnd {
                 seq: self.seq,
                 wanted: 0,
             }),
-            Some(lease) => Command::Report(self.queue.report(at(now)).of(lease, self.seq)),
+            Some(lease) => Command::ReportV2(self.queue.report(at(now)).of(lease, self.seq)),
         };
         self.asked.insert(Asked {
             seq: self.seq,

@@ -69,6 +69,8 @@ enum Tick {
     Timeout,
     /// A lease runs out.
     RunOut,
+    /// It is somebody's turn at a front-end.
+    Turn,
     /// A second is over.
     Second,
 }
@@ -86,6 +88,7 @@ fn unpacked(of: u32) -> (Tick, usize, u32) {
         2 => Tick::Answer,
         3 => Tick::Timeout,
         4 => Tick::RunOut,
+        5 => Tick::Turn,
         _ => Tick::Second,
     };
     let front_end = (of >> NUMBER_BITS) as usize & ((1 << PLACE_BITS) - 1);
@@ -204,6 +207,20 @@ impl Preau {
                 }
                 Event::Notice(..) | Event::Abandoned(_) | Event::Moved(_) => {}
             }
+        }
+        self.wake(play, place);
+    }
+
+    /// Sees to it that a front-end looks at its queue when it is somebody's turn.
+    fn wake(&mut self, play: &mut Play<'_>, place: usize) {
+        let front_end = &mut self.front_ends[place];
+        let Some(due) = front_end.queue.turn_at(at(play.now)) else {
+            return;
+        };
+        let due = (due.as_nanos().div_ceil(1_000_000) as Ms).max(play.now + 1);
+        if front_end.wakes <= play.now || due < front_end.wakes {
+            front_end.wakes = due;
+            play.tick(due, packed(Tick::Turn, place, 0));
         }
     }
 

@@ -86,6 +86,12 @@ impl Policy for Preau {
                     self.happen(play, place);
                 }
             }
+            Tick::Turn => {
+                if self.front_ends[place].runs {
+                    self.front_ends[place].queue.tick(at(play.now));
+                    self.happen(play, place);
+                }
+            }
             Tick::Second => {
                 self.check_budget(play);
                 play.tick(play.now + 1_000, packed(Tick::Second, 0, 0));
