@@ -63,6 +63,16 @@ impl Front<'_> {
         }
     }
 
+    /// The lease has ended, and there will be another.
+    pub fn lose(&mut self) {
+        match self {
+            Self::Seats(ledger) => {
+                ledger.shut();
+            }
+            Self::Queue(queue) => queue.lose(),
+        }
+    }
+
     /// Forgets everybody: another life begins, and what the last one issued is not its own.
     pub fn forget(&mut self) {
         match self {

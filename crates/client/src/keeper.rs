@@ -233,11 +233,11 @@ impl Keeper {
         match refused {
             Refused::Ended => {
                 self.lease = None;
-                front.shut();
+                front.lose();
             }
             Refused::Closing => {
                 self.closing = self.lease.take().map(|lease| (lease.slots, lease.deadline));
-                front.shut();
+                front.lose();
                 front.drop_floor();
             }
             Refused::StaleEpoch { current } => {

@@ -13,6 +13,9 @@ use crate::command::TokenClaim;
 use crate::limits::{CLAIM_REMEMBER_S, MAX_CLAIMS, MAX_CLAIMS_PER_REPORT};
 use crate::outcome::{Claimed, LeaseId};
 
+/// In the place of an issuer: the claimer kept the token while its lease had ended.
+pub const KEPT: u32 = 0;
+
 /// The claims of a region.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
@@ -90,6 +93,32 @@ impl Claims {
         Claimed::Pending
     }
 
+    /// A holder has kept a token while its lease had ended: it may go on, unless another has it by now.
+    pub fn reclaim(
+        &mut self,
+        id: u64,
+        claimer: LeaseId,
+        now_s: u32,
+        gone: impl Fn(LeaseId) -> bool,
+    ) -> Claimed {
+        let Some(token) = self.tokens.get(&id) else {
+            // It belongs to its issuer.
+            return Claimed::Granted;
+        };
+        let other = match token.holding {
+            Holding::Over => return Claimed::Refused,
+            Holding::Owned(other) | Holding::Asked { claimer: other, .. } => other,
+        };
+        if other == claimer {
+            return Claimed::Granted;
+        }
+        if !gone(other) {
+            return Claimed::Refused;
+        }
+        self.set(id, now_s, Holding::Owned(claimer));
+        Claimed::Granted
+    }
+
     /// A holder that was asked gives a token up, or says that it is used up. From anyone else it means
     /// nothing.
     pub fn settle(&mut self, id: u64, from: LeaseId, released: bool, now_s: u32) {
@@ -159,5 +188,46 @@ impl Claims {
             self.forget(id);
         }
         self.tokens.len() >= MAX_CLAIMS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tokens that a holder kept while its lease had ended, by what became of them meanwhile.
+    #[test]
+    fn who_kept_a_token_goes_on_unless_another_has_it() {
+        let (old, new, other, ended) = (LeaseId(1), LeaseId(2), LeaseId(3), LeaseId(4));
+        let gone = |lease: LeaseId| lease == old || lease == ended;
+        let mut claims = Claims::default();
+        let asked = |claimer| Holding::Asked {
+            of: vec![old],
+            claimer,
+        };
+        let holdings = [
+            (1, Holding::Owned(old), Claimed::Granted),
+            (2, Holding::Owned(new), Claimed::Granted),
+            (3, Holding::Owned(other), Claimed::Refused),
+            (4, Holding::Owned(ended), Claimed::Granted),
+            (5, asked(other), Claimed::Refused),
+            (6, asked(ended), Claimed::Granted),
+            (7, Holding::Over, Claimed::Refused),
+        ];
+        for (id, holding, _) in holdings.clone() {
+            claims.set(id, 10, holding);
+        }
+        for (id, _, expected) in holdings {
+            assert_eq!(claims.reclaim(id, new, 11, gone), expected, "token {id}");
+            assert_eq!(
+                claims.reclaim(id, new, 12, gone),
+                expected,
+                "token {id} again"
+            );
+        }
+        // Nobody has asked for it: it is its issuer's, and nothing need be remembered.
+        assert_eq!(claims.reclaim(8, new, 11, gone), Claimed::Granted);
+        assert_eq!(claims.tokens().count(), 7);
+        assert_eq!(claims.asked(old), [5]);
     }
 }

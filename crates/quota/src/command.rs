@@ -248,7 +248,8 @@ pub struct Bucket {
 pub struct TokenClaim {
     /// The token's random id.
     pub id: u64,
-    /// Who issued it, as [`issuer`](crate::issuer) tells it.
+    /// Who issued it, as [`issuer`](crate::issuer) tells it; [`KEPT`](crate::KEPT) where the claimer has had it
+    /// all along, and its lease had ended.
     pub issuer: u32,
 }
 

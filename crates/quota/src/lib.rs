@@ -43,6 +43,7 @@ mod waiting;
 
 pub use batch::{Batch, DecodeError, EncodeError};
 pub use calendar::{Action, CalendarEntry, Scheduled, When};
+pub use claims::KEPT;
 pub use command::{
     Bucket, Change, Command, Configure, Due, RemoveHolder, Renew, Report, Return, SetPool,
     SetRegion, Take, TokenClaim,

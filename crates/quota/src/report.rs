@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::check::{self, invalid};
+use crate::claims::KEPT;
 use crate::command::{Bucket, Report};
 use crate::floors::Floors;
 use crate::lease::{Answer, Decided, Lease, Phase};
@@ -149,7 +150,7 @@ impl State {
         self.change(place, |lease| lease.slots = slots);
         self.pool_of(place)?.count_owed(lease_region);
 
-        let claims = self.claim(place, report, now_s);
+        let claims = self.claim(place, report, way, now_s);
         let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
         let region = pool.regions[lease_region].as_ref()?;
         let mode = pool.gate.stricter(&region.gate).mode;
@@ -229,7 +230,7 @@ impl State {
     }
 
     /// Settles what the holder was asked for, and what it claims.
-    fn claim(&mut self, place: u32, report: &Report, now_s: u32) -> Vec<(u64, Claimed)> {
+    fn claim(&mut self, place: u32, report: &Report, way: Way, now_s: u32) -> Vec<(u64, Claimed)> {
         let Some((id, at, region)) = self.leases.get(place).map(|l| (l.id, l.pool, l.region))
         else {
             return Vec::new();
@@ -252,7 +253,11 @@ impl State {
                 let of = (claim.issuer, LeaseId(0))..=(claim.issuer, LeaseId(u64::MAX));
                 region.issuers.range(of).map(|&(_, lease)| lease).collect()
             };
-            let came = region.claims.claim(*claim, id, now_s, gone, issuers);
+            let came = if way == Way::InTurn && claim.issuer == KEPT {
+                region.claims.reclaim(claim.id, id, now_s, gone)
+            } else {
+                region.claims.claim(*claim, id, now_s, gone, issuers)
+            };
             (claim.id, came)
         });
         claims.collect()

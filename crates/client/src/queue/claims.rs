@@ -1,15 +1,15 @@
 //! Users who come with a token of another front-end, and those who go to one.
 //!
-//! A token is good for one place in the region: whoever has it is asked before another takes it over. The
-//! exception is a front-end that was cut off for longer than its lease. Nobody can ask it, and so whoever
-//! waits there may take the ticket elsewhere; it keeps their place, too, until they have been silent.
+//! A token is good for one place in the region: whoever has it is asked before another takes it over. A
+//! front-end that was cut off for longer than its lease can't be asked, and so whoever waits there may take
+//! the ticket elsewhere. Once it is back it asks for each token that it has kept whether another has it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::slab::{Entry, NONE, State};
 use super::{Event, Grant, Queue, Shown, Standing};
 use quota::limits::MAX_CLAIMS_PER_REPORT;
-use quota::{Claimed, TokenClaim};
+use quota::{Claimed, KEPT, TokenClaim};
 
 /// Most tokens that wait to be claimed.
 const MAX_SHOWN: usize = 65_536;
@@ -96,6 +96,18 @@ impl Claims {
         (claims, released, refused)
     }
 
+    /// Asks whether another has the token of a user who is here.
+    pub fn reclaim(&mut self, user: &Entry) {
+        let shown = Shown {
+            id: user.id,
+            issuer: KEPT,
+            class: user.class,
+            second: user.second,
+            start_s: None,
+        };
+        self.show(shown, user.seen);
+    }
+
     fn show(&mut self, shown: Shown, now_s: u32) -> Standing {
         if self
             .used_up
@@ -141,9 +153,9 @@ impl Queue {
                 Claimed::Pending | Claimed::TooMany => {}
                 Claimed::Refused => {
                     if self.claims.shown.remove(&id).is_some() {
-                        self.claims
-                            .used_up
-                            .insert(id, now_s.saturating_add(REMEMBER_S));
+                        let until = now_s.saturating_add(REMEMBER_S);
+                        self.claims.used_up.insert(id, until);
+                        self.let_go(id);
                     }
                 }
                 Claimed::Granted => self.adopt(id, now_s),
@@ -164,6 +176,12 @@ impl Queue {
             // Withdrawn meanwhile. Whoever shows the token again claims it again, from this front-end.
             return;
         };
+        if let Some(at) = self.find(id) {
+            if self.users[at].state == State::Checking {
+                self.line_up(at, self.users[at].seen);
+            }
+            return;
+        }
         let class = usize::from(shown.class).min(self.waiting.len() - 1) as u8;
         let mut entry = Entry::new(id, class, shown.second.min(NONE - 1), seen);
         entry.start = shown.start_s.map_or(NONE, |start| start.min(now_s));
@@ -175,18 +193,37 @@ impl Queue {
 
     /// Drops a user whom another front-end asks for, and says whether there was one.
     fn release(&mut self, id: u64) -> bool {
-        if self.claims.withdraw(id) {
-            return true;
-        }
-        let Some(at) = self
-            .find(id)
-            .filter(|&at| self.users[at].state != State::Free)
-        else {
+        let withdrawn = self.claims.withdraw(id);
+        self.let_go(id) || withdrawn
+    }
+
+    /// Drops a user whom another front-end has, and says whether there was one.
+    fn let_go(&mut self, id: u64) -> bool {
+        let Some(at) = self.find(id) else {
             return false;
         };
         let user = self.user(at);
         self.remove(at);
         self.events.push(Event::Moved(user));
         true
+    }
+
+    /// The lease has ended, and there will be another. Meanwhile nobody could be asked here: others may have
+    /// taken tokens over, and so whoever waits stands in line again once that is settled. Sessions that a
+    /// floor covers go on until then.
+    pub fn lose(&mut self) {
+        self.shut();
+        for at in self.users.places().collect::<Vec<_>>() {
+            let Entry { class, second, .. } = self.users[at];
+            match self.users[at].state {
+                State::Waiting => {
+                    self.waiting[usize::from(class)].remove(&mut self.users, at, second);
+                    self.users[at].state = State::Checking;
+                }
+                State::Seated | State::Checking => {}
+                State::Free | State::Next | State::Called => continue,
+            }
+            self.claims.reclaim(&self.users[at]);
+        }
     }
 }

@@ -224,6 +224,10 @@ impl Queue {
                 Standing::Seated(self.session(at, now_s))
             }
             State::Seated => Standing::Seated(self.session(at, now_s)),
+            State::Checking => {
+                self.claims.reclaim(&self.users[at]);
+                Standing::Checking
+            }
             State::Free => Standing::Gone,
         }
     }

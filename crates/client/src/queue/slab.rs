@@ -43,6 +43,8 @@ pub struct Entry {
 pub enum State {
     /// Nobody.
     Free,
+    /// Was in line when the lease ended: whether another front-end has the ticket is being asked.
+    Checking,
     /// In the line of the class.
     Waiting,
     /// Has a slot, and is called in a moment.

@@ -170,13 +170,14 @@ impl Queue {
                 self.waiting[usize::from(class)].remove(&mut self.users, at, second);
             }
             State::Seated => self.sessions.remove(&mut self.users, at, start),
-            State::Next | State::Called | State::Free => {}
+            State::Checking | State::Next | State::Called | State::Free => {}
         }
         if matches!(state, State::Next | State::Called | State::Seated) {
             self.ledger.release();
             self.left += 1;
         }
         self.forget_shortened(at);
+        self.claims.withdraw(id);
         self.claims.forget_place(id, at);
         self.users.remove(at);
     }

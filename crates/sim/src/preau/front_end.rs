@@ -159,7 +159,7 @@ impl FrontEnd {
                     "{refusal}"
                 );
                 self.lease = None;
-                self.queue.shut();
+                self.queue.lose();
                 true
             }
         }

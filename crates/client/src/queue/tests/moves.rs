@@ -152,3 +152,54 @@ fn more_tokens_than_a_report_can_hold_are_claimed_in_turn() {
     assert_eq!((claims.len(), ids), (2, [7, 599].into()), "each once");
     assert!(!queue.is_pressed());
 }
+
+#[test]
+fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
+    let mut queue = queue(quiet(), &open(10, 2));
+    let seated = sits(queue.arrive(at(10), 0));
+    let stays = sits(queue.arrive(at(10), 0));
+    let [moved, here, leaves] = [(); 3].map(|()| waits(queue.arrive(at(11), 0)));
+    queue.report(at(12));
+    let floor = Grant {
+        floor: 2,
+        ..grant(12, 2, &[])
+    };
+    queue.granted(at(12), LATE, &floor);
+    queue.run_out(at(20), true);
+    queue.lose();
+    assert_eq!((queue.waiting(), queue.in_use()), (0, 2));
+    assert_eq!(queue.poll(at(21), here.id), Standing::Checking);
+    assert!(queue.leave(at(21), leaves.id));
+    queue.check();
+    let mut claims = queue.report(at(22)).claims;
+    claims.sort_unstable_by_key(|claim| claim.id);
+    let mut kept = [seated, stays, moved, here].map(|user| user.id);
+    kept.sort_unstable();
+    assert!(claims.iter().all(|claim| claim.issuer == quota::KEPT));
+    assert_eq!(
+        claims.iter().map(|claim| claim.id).collect::<Vec<_>>(),
+        kept
+    );
+
+    // Two have gone to another front-end meanwhile: one who waited, and one who sat on the floor.
+    let (granted, refused) = (quota::Claimed::Granted, quota::Claimed::Refused);
+    let told = Grant {
+        claims: vec![
+            (seated.id, refused),
+            (stays.id, granted),
+            (moved.id, refused),
+            (here.id, granted),
+        ],
+        ..grant(22, 0, &[])
+    };
+    queue.events().for_each(drop);
+    queue.granted(at(22), LATE, &told);
+    let events: Vec<_> = queue.events().collect();
+    assert_eq!(events, [Event::Moved(seated), Event::Moved(moved)]);
+    assert_eq!((queue.waiting(), queue.in_use()), (1, 1));
+    assert_eq!(queue.poll(at(22), moved.id), Standing::Gone);
+    assert!(matches!(queue.poll(at(22), here.id), Standing::Waiting(_)));
+    assert!(matches!(queue.poll(at(22), stays.id), Standing::Seated(_)));
+    assert_eq!(queue.report(at(23)).claims, []);
+    queue.check();
+}
