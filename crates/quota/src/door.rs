@@ -25,7 +25,8 @@ impl Default for Door {
     }
 }
 
-/// How much there is of what a region asks for: who waits, and twice the spare slots.
+/// How much there is of what a region asks for: who waits, and the spare slots, twice where it has several
+/// front-ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cover {
     /// Less than the spare slots once, or nobody is to be seated.

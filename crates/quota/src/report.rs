@@ -91,11 +91,12 @@ impl State {
     fn hear(&mut self, place: u32, report: &Report, way: Way) {
         let (now_ms, now_s) = (self.now_ms, self.now_s());
         self.make_reporting(place);
-        let mut queue_at = None;
+        let (mut queue_at, mut is_alone) = (None, true);
         if let Some((lease, pool)) = self.lease_and_pool(place)
             && let Some(reporting) = lease.reporting.as_mut()
             && let Some(region) = pool.regions[lease.region as usize].as_mut()
         {
+            is_alone = region.reporting <= 1;
             region.departures.add(now_s, report.left);
             region.waiting.replace(&reporting.buckets, &report.waiting);
             let exact = Some(report.exact_until_s);
@@ -118,11 +119,11 @@ impl State {
             let (in_use, spare) = (report.in_use, report.spare);
             if let Some(reporting) = lease.reporting.as_mut() {
                 (reporting.in_use, reporting.spare) = (in_use, spare);
-                // Twice the spare slots: one lot is lent, and the other there for as long as it takes a
-                // region to turn to the order.
+                // Twice the spare slots: one lot is lent, and the other there for as long as it takes the
+                // front-ends of a region to turn to the order.
                 let ready = match way {
-                    Way::AtOnce => spare,
-                    Way::InTurn => 2 * spare,
+                    Way::InTurn if !is_alone => 2 * spare,
+                    Way::InTurn | Way::AtOnce => spare,
                 };
                 let wanted = in_use + reporting.waiting() + ready;
                 (lease.slots, lease.wanted) = (report.kept, wanted.min(MAX_SLOTS));

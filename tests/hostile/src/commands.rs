@@ -186,7 +186,8 @@ impl Run {
                 lease: self.lease(data)?,
                 seq: self.seq,
             }),
-            7..=10 => Command::Report(self.report(data)?),
+            7..=8 => Command::Report(self.report(data)?),
+            9..=10 => Command::ReportV2(self.report(data)?),
             11 => Command::RemoveHolder(RemoveHolder {
                 request_id: self.request(),
                 holder: name(data, &HOLDERS)?,

@@ -304,6 +304,7 @@ fn reported(data: &mut Unstructured<'_>) -> arbitrary::Result<v1::ReportResponse
                 class: class(data)?,
                 users: number(data)?,
                 until_s: second(data)?,
+                at_ms: number(data)?,
             })
         })?,
         shorten: number(data)?,
@@ -332,5 +333,6 @@ fn reported(data: &mut Unstructured<'_>) -> arbitrary::Result<v1::ReportResponse
             })
         })?,
         asked: some(data, number)?,
+        turns_ms: number(data)?,
     })
 }

@@ -31,7 +31,7 @@ pub fn requests(data: &[u8]) {
             let pool = state.pools().next()?;
             let report = refused(api::report(message.clone(), &pool.rules))?;
             said_again(&message, &report, &pool.rules);
-            Some(Command::Report(report))
+            Some(Command::ReportV2(report))
         }),
     };
     let Some(command) = command else { return };

@@ -54,7 +54,7 @@ fn live_on(mut state: State) {
         for lease in state.leases(&pool.name, None, None, None, 64) {
             let seq = |by| lease.seq.saturating_add(by);
             let (id, kept) = (lease.lease, lease.slots);
-            apply(&mut state, Command::Report(report(id, seq(1), kept)));
+            apply(&mut state, Command::ReportV2(report(id, seq(1), kept)));
             let wanted = MAX_SLOTS;
             let renew = Renew {
                 lease: id,
