@@ -14,6 +14,9 @@ use crate::rules::Mode;
 use crate::state::State;
 use crate::waiting::Line;
 
+/// Front-ends that report once a second know of all who came so long ago.
+const LATE_S: u32 = 5;
+
 impl State {
     /// Seats as many as there are slots for. `before` is what the lease had.
     pub(crate) fn seat_in_turn(
@@ -33,7 +36,8 @@ impl State {
         let settle = region.reporting > 1;
         let mut door = region.door;
         let turns_ms = region.waiting.turns_ms();
-        door.decide(cover(pool, region, part), now_ms, settle, turns_ms);
+        let cover = cover(pool, region, part, self.now_s());
+        door.decide(cover, now_ms, settle, turns_ms);
         let available = available(pool, region, part);
         let idle = report.kept - report.in_use;
         let free = match mode {
@@ -156,11 +160,15 @@ fn available(pool: &Pool, region: &Region, part: u64) -> u64 {
 }
 
 /// How much there is of what a region asks for.
-fn cover(pool: &Pool, region: &Region, part: u64) -> Cover {
+fn cover(pool: &Pool, region: &Region, part: u64, now_s: u32) -> Cover {
     let demand = region.reporting_demand;
     let had = part.min(region.reporting_held + available(pool, region, part));
+    let known_s = region.waiting.horizon().unwrap_or(now_s);
     if !region.seats {
         Cover::Short
+    } else if had >= demand && known_s.saturating_add(LATE_S) < now_s {
+        // Somebody who came earlier is still to be reported, and nobody should walk in before them.
+        Cover::Enough
     } else if had >= demand {
         Cover::All
     } else if had + region.spare / 2 >= demand {

@@ -96,6 +96,14 @@ impl Claims {
         (claims, released, refused)
     }
 
+    /// The second in which the oldest came who was in line when the lease ended, and of whom it is not known
+    /// yet whether another has the token.
+    pub fn oldest_kept(&self) -> Option<u32> {
+        let kept = self.shown.values().map(|(shown, _)| shown);
+        let in_line = kept.filter(|shown| shown.issuer == KEPT && shown.start_s.is_none());
+        in_line.map(|shown| shown.second).min()
+    }
+
     /// Asks whether another has the token of a user who is here.
     pub fn reclaim(&mut self, user: &Entry) {
         let shown = Shown {
@@ -103,7 +111,7 @@ impl Claims {
             issuer: KEPT,
             class: user.class,
             second: user.second,
-            start_s: None,
+            start_s: (user.start != NONE).then_some(user.start),
         };
         self.show(shown, user.seen);
     }
@@ -213,7 +221,10 @@ impl Queue {
     /// floor covers go on until then.
     pub fn lose(&mut self) {
         self.shut();
-        for at in self.users.places().collect::<Vec<_>>() {
+        let mut users: Vec<u32> = self.users.places().collect();
+        // The oldest are asked about first: they are next.
+        users.sort_by_key(|&at| self.users[at].second);
+        for at in users {
             let Entry { class, second, .. } = self.users[at];
             match self.users[at].state {
                 State::Waiting => {

@@ -34,6 +34,8 @@ impl Queue {
             // There is nobody to wait for.
             _ => (Vec::new(), NONE),
         };
+        // Nobody is next anywhere before those who are being asked about.
+        let exact_until_s = self.claims.oldest_kept().unwrap_or(NONE).min(exact_until_s);
         let (claims, released, refused) = self.claims.report();
         Report {
             kept,

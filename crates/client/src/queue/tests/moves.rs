@@ -171,7 +171,9 @@ fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
     assert_eq!(queue.poll(at(21), here.id), Standing::Checking);
     assert!(queue.leave(at(21), leaves.id));
     queue.check();
-    let mut claims = queue.report(at(22)).claims;
+    let report = queue.report(at(22));
+    assert_eq!(report.exact_until_s, 11, "nobody else is next before them");
+    let mut claims = report.claims;
     claims.sort_unstable_by_key(|claim| claim.id);
     let mut kept = [seated, stays, moved, here].map(|user| user.id);
     kept.sort_unstable();
@@ -200,6 +202,7 @@ fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
     assert_eq!(queue.poll(at(22), moved.id), Standing::Gone);
     assert!(matches!(queue.poll(at(22), here.id), Standing::Waiting(_)));
     assert!(matches!(queue.poll(at(22), stays.id), Standing::Seated(_)));
-    assert_eq!(queue.report(at(23)).claims, []);
+    let report = queue.report(at(23));
+    assert_eq!((report.claims.len(), report.exact_until_s), (0, 24));
     queue.check();
 }
