@@ -19,6 +19,9 @@ use crate::record::Recorder;
 /// Client numbers of operators, above those of all holders.
 const FIRST: u64 = 1_000_000;
 const PACE_MS: std::ops::Range<u64> = 200..1_200;
+/// Tries of a change, for longer than any fault lasts: each outcome that stays unknown doubles what a search for
+/// an order has to go through.
+const TRIES: u32 = 60;
 const RETRY: Duration = Duration::from_millis(200);
 /// How long leases last, in milliseconds: short, so that many run out.
 pub const TTL_MS: u64 = 4_000;
@@ -98,7 +101,7 @@ impl Operator {
     }
 
     async fn must(&mut self, change: v1::change::Change, told: Change) -> Result<(), String> {
-        match self.configure(change, told, 50).await {
+        match self.configure(change, told, TRIES).await {
             Answer::Configured { .. } => Ok(()),
             other => Err(format!("the budget can't be set up: {other:?}")),
         }
@@ -136,7 +139,7 @@ impl Operator {
                     pool: pool.name.into(),
                     capacity,
                 };
-                self.configure(v1::change::Change::SetCapacity(set), told, 6)
+                self.configure(v1::change::Change::SetCapacity(set), told, TRIES)
                     .await;
             }
             _ => self.remove_holder(holders).await,
@@ -183,7 +186,7 @@ impl Operator {
             pool: None,
             holder,
         };
-        self.ask(call, 6, |channel| {
+        self.ask(call, TRIES, |channel| {
             let message = message.clone();
             async move {
                 let mut budget = BudgetServiceClient::new(channel);
