@@ -5,8 +5,8 @@
 //! by a grant's admissions, and every report gives idle slots back. Between a report and its answer no more
 //! is used than the report kept. Within a class, who arrived in an earlier second goes first.
 //!
-//! A user takes 56 bytes, and each second and class in which somebody waits or began a session at most 56
-//! more. Every step takes constant time, or the logarithm of the number of those seconds.
+//! A user takes 56 bytes, eight more in the seconds before their turn, and each second and class in which
+//! somebody waits or began a session at most 56 more. Every step takes constant time, or the logarithm of the number of those seconds.
 
 mod accuracy;
 mod buckets;
