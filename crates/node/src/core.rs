@@ -314,7 +314,11 @@ impl Core {
             task.abort();
         }
         let store = inner.store.clone();
-        let _ = blocking(move || Ok(store.close())).await;
+        let closed = blocking(move || {
+            store.close();
+            Ok(())
+        });
+        let _ = closed.await;
     }
 }
 
