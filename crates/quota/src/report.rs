@@ -111,6 +111,7 @@ impl State {
                 reporting.queued_ms = Some(at);
                 queue_at = Some(at);
             }
+            pool.count_owed(lease.region as usize);
         }
         if let Some(at) = queue_at {
             self.speaking.insert((at, place));
@@ -149,7 +150,6 @@ impl State {
         };
         let slots = seating.slots.max(report.kept);
         self.change(place, |lease| lease.slots = slots);
-        self.pool_of(place)?.count_owed(lease_region);
 
         let claims = self.claim(place, report, way, now_s);
         let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
@@ -226,6 +226,7 @@ impl State {
             region.waiting.count(now_s, &admitted);
             region.waiting.replace(&reporting.buckets, &rest);
             reporting.buckets = rest;
+            pool.count_owed(lease.region as usize);
         }
         admitted
     }

@@ -26,9 +26,8 @@ impl State {
         before: u64,
     ) -> Option<Seating> {
         let now_ms = self.now_ms;
-        let at = self.leases.get(place)?.region as usize;
-        self.pool_of(place)?.count_owed(at);
         let lease = self.leases.get(place)?;
+        let at = lease.region as usize;
         let pool = self.pools[lease.pool as usize].as_ref()?;
         let region = pool.regions[at].as_ref()?;
         let mode = pool.gate.stricter(&region.gate).mode;
@@ -36,9 +35,10 @@ impl State {
         let settle = region.reporting > 1;
         let mut door = region.door;
         let turns_ms = region.waiting.turns_ms();
-        let cover = cover(pool, region, part, self.now_s());
-        door.decide(cover, now_ms, settle, turns_ms);
         let available = available(pool, region, part);
+        let had = part.min(region.reporting_held + available);
+        door.decide(cover(region, had, self.now_s()), now_ms, settle, turns_ms);
+        let waiting = lease.reporting.as_ref()?.waiting();
         let idle = report.kept - report.in_use;
         let free = match mode {
             // Nobody else is given what this holder has.
@@ -50,7 +50,6 @@ impl State {
 
         // Whoever comes walks in, now or once the door turns, and who waits is seated by the front-end itself.
         let (admit, slots) = if door.open || door.is_open(now_ms) {
-            let waiting: u64 = report.waiting.iter().map(|b| u64::from(b.users)).sum();
             let all = report.in_use + waiting + report.spare;
             let slots = all.min(report.kept + available);
             let admit = if !door.is_open(now_ms) {
@@ -159,10 +158,9 @@ fn available(pool: &Pool, region: &Region, part: u64) -> u64 {
     due.min(pool.usable().saturating_sub(spoken_for))
 }
 
-/// How much there is of what a region asks for.
-fn cover(pool: &Pool, region: &Region, part: u64, now_s: u32) -> Cover {
+/// How much there is of what a region asks for, where it can have so many slots.
+fn cover(region: &Region, had: u64, now_s: u32) -> Cover {
     let demand = region.reporting_demand;
-    let had = part.min(region.reporting_held + available(pool, region, part));
     let known_s = region.waiting.horizon().unwrap_or(now_s);
     if !region.seats {
         Cover::Short
