@@ -225,10 +225,9 @@ impl Queue {
         // The oldest are asked about first: they are next.
         users.sort_by_key(|&at| self.users[at].second);
         for at in users {
-            let Entry { class, second, .. } = self.users[at];
             match self.users[at].state {
                 State::Waiting => {
-                    self.waiting[usize::from(class)].remove(&mut self.users, at, second);
+                    self.leave_line(at);
                     self.users[at].state = State::Checking;
                 }
                 State::Seated | State::Checking => {}

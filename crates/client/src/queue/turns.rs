@@ -8,12 +8,18 @@ use super::slab::{Entry, Line, NONE, State};
 use super::{Event, Queue};
 
 impl Queue {
-    /// Puts a user, who has just come, in line.
-    pub(super) fn line_up(&mut self, at: u32, now_s: u32) {
+    /// Puts a user, who was last seen then, in line.
+    pub(super) fn line_up(&mut self, at: u32, seen: u32) {
         let Entry { class, second, .. } = self.users[at];
         self.users[at].state = State::Waiting;
         self.waiting[usize::from(class)].push(&mut self.users, at, second);
-        self.expect_sign(at, now_s);
+        self.expect_sign(at, seen);
+    }
+
+    /// Takes a user out of line, who is given another state.
+    pub(super) fn leave_line(&mut self, at: u32) {
+        let Entry { class, second, .. } = self.users[at];
+        self.waiting[usize::from(class)].remove(&mut self.users, at, second);
     }
 
     pub(super) fn expect_sign(&mut self, at: u32, seen: u32) {
@@ -50,8 +56,7 @@ impl Queue {
             if !self.walks_in(now, self.users[at].second) || !self.ledger.admit(|| now) {
                 return;
             }
-            let Entry { class, second, .. } = self.users[at];
-            self.waiting[usize::from(class)].remove(&mut self.users, at, second);
+            self.leave_line(at);
             self.call(at, now_s);
         }
     }
@@ -65,13 +70,13 @@ impl Queue {
             .is_some_and(|t| t >= Duration::from_millis(admission.at_ms));
         for _ in 0..admission.users {
             let head = self.waiting.get(class).and_then(Line::first);
-            let Some((second, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
+            let Some((_, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
                 return;
             };
             if !self.ledger.admit(|| now) {
                 return;
             }
-            self.waiting[class].remove(&mut self.users, at, second);
+            self.leave_line(at);
             if at_once {
                 self.call(at, now_s);
             } else {
@@ -108,10 +113,8 @@ impl Queue {
     pub(super) fn recall(&mut self) {
         for id in std::mem::take(&mut self.turns).into_values().flatten() {
             if let Some(at) = self.find_next(id) {
-                let Entry { class, second, .. } = self.users[at];
                 self.ledger.release();
-                self.users[at].state = State::Waiting;
-                self.waiting[usize::from(class)].push(&mut self.users, at, second);
+                self.line_up(at, self.users[at].seen);
             }
         }
     }
@@ -157,18 +160,11 @@ impl Queue {
     /// Takes a user out of everything.
     pub(super) fn remove(&mut self, at: u32) {
         let Entry {
-            id,
-            class,
-            second,
-            start,
-            state,
-            ..
+            id, start, state, ..
         } = self.users[at];
         self.unschedule(at);
         match state {
-            State::Waiting => {
-                self.waiting[usize::from(class)].remove(&mut self.users, at, second);
-            }
+            State::Waiting => self.leave_line(at),
             State::Seated => self.sessions.remove(&mut self.users, at, start),
             State::Checking | State::Next | State::Called | State::Free => {}
         }
