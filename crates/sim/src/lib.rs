@@ -8,6 +8,7 @@ mod central;
 mod clock;
 mod figures;
 mod meter;
+pub mod page;
 mod play;
 mod portals;
 mod preau;

@@ -2,17 +2,15 @@
 
 use std::fmt::Write as _;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::clock::TimeOfDay;
 use crate::figures::{Figures, Morning};
 use crate::meter::Sample;
+use crate::page::{Area, Drawn, FONT, escaped, svg};
 
 /// What is drawn of a region's sample.
 type Value = fn(&Sample, usize) -> u64;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Colours that are told apart by most eyes (Okabe and Ito).
 const COLOURS: [RGBColor; 7] = [
@@ -27,7 +25,6 @@ const COLOURS: [RGBColor; 7] = [
 const SEATED: RGBColor = COLOURS[2];
 const WAITING: RGBColor = COLOURS[1];
 const LOST: RGBColor = COLOURS[4];
-const FONT: &str = "sans-serif";
 /// Plots in a row of the regions' plots.
 const COLUMNS: usize = 6;
 
@@ -93,28 +90,6 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem 
  table{border-collapse:collapse;font-size:14px}th,td{text-align:right;padding:.2rem .8rem;border-bottom:1px solid #ddd}\
  th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}\
  .s{color:#009e73}.w{color:#b87f00}.l{color:#d55e00}details{margin:.5rem 0}";
-
-fn svg(
-    width: u32,
-    height: u32,
-    draw: impl FnOnce(&Area<'_>) -> Drawn,
-) -> Result<String, Box<dyn std::error::Error>> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
-        draw(&area)?;
-        area.present()?;
-    }
-    // So that it shrinks with the page.
-    let fixed = format!("<svg width=\"{width}\" height=\"{height}\"");
-    Ok(text.replacen(&fixed, "<svg", 1))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
-}
 
 /// What is drawn of the day: the hours of those regions which share the scenario's clock.
 fn window(morning: &Morning) -> (u32, u32) {

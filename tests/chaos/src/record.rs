@@ -8,8 +8,6 @@ use std::time::Instant;
 
 use check::history::{Answer, Call, FORMAT, Fault, Operation, Record, Run, Writer};
 
-use crate::run::carried_out;
-
 /// Takes records in, and writes them to a file as well.
 pub struct Recorder {
     begun: Instant,
@@ -91,7 +89,7 @@ impl Recorder {
         });
         operations
             .take_while(|operation| operation.return_ns >= at_ns)
-            .any(|operation| operation.invoke_ns >= at_ns && carried_out(operation))
+            .any(|operation| operation.invoke_ns >= at_ns && operation.carried_out())
     }
 
     /// All records; the file has them too, and is complete.

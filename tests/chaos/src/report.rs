@@ -6,17 +6,12 @@ use std::path::PathBuf;
 
 use check::history::{Answer, Record};
 use check::{Limits, Rule, progress};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde::Serialize;
+use sim::page::{Area, Drawn, FONT, escaped, svg};
 
 use crate::Args;
-use crate::run::carried_out;
 
-type Drawn = Result<(), Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
-const FONT: &str = "sans-serif";
 const SERVED: RGBColor = RGBColor(0, 158, 115);
 const UNKNOWN: RGBColor = RGBColor(213, 94, 0);
 const LEADER: RGBColor = RGBColor(0, 114, 178);
@@ -86,7 +81,7 @@ impl Summary {
                 Record::Operation(operation) => {
                     *operations.entry(outcome(&operation.answer)).or_default() += 1;
                     end_ns = end_ns.max(operation.return_ns);
-                    if carried_out(operation) && operation.return_ns <= run.until_ns {
+                    if operation.carried_out() && operation.return_ns <= run.until_ns {
                         served.push(operation.return_ns);
                     }
                 }
@@ -267,22 +262,6 @@ fn html(summary: &Summary, records: &[Record]) -> Result<String, Box<dyn std::er
     Ok(html)
 }
 
-fn svg(
-    width: u32,
-    height: u32,
-    draw: impl FnOnce(&Area<'_>) -> Drawn,
-) -> Result<String, Box<dyn std::error::Error>> {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
-        draw(&area)?;
-        area.present()?;
-    }
-    // So that it shrinks with the page.
-    let fixed = format!("<svg width=\"{width}\" height=\"{height}\"");
-    Ok(text.replacen(&fixed, "<svg", 1))
-}
-
 fn timeline(summary: &Summary, records: &[Record], area: &Area<'_>) -> Drawn {
     let (requests, rest) = area.split_vertically(300);
     let (faults, leaders) = rest.split_vertically(300);
@@ -298,7 +277,7 @@ fn draw_requests(summary: &Summary, records: &[Record], area: &Area<'_>, end: f6
     for record in records {
         if let Record::Operation(operation) = record {
             let at = usize::try_from(operation.return_ns / SECOND)?.min(seconds - 1);
-            if carried_out(operation) {
+            if operation.carried_out() {
                 served[at] += 1;
             } else if matches!(operation.answer, Answer::Unknown(_)) {
                 unknown[at] += 1;
@@ -397,10 +376,4 @@ fn draw_leaders(records: &[Record], area: &Area<'_>, end: f64) -> Drawn {
         .draw()?;
     chart.draw_series(LineSeries::new(leads, LEADER.stroke_width(2)))?;
     Ok(())
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use api::v1;
 use api::v1::budget_service_client::BudgetServiceClient;
 use check::Limits;
-use check::history::{Answer, Applied, Moment, Operation, Record};
+use check::history::{Answer, Applied, Moment, Record};
 use clap::ValueEnum as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -349,17 +349,6 @@ fn files_of(report: &Path) -> Result<PathBuf, String> {
     }
     fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     Ok(dir)
-}
-
-/// Whether it is a change that went through a majority.
-pub fn carried_out(operation: &Operation) -> bool {
-    matches!(
-        operation.answer,
-        Answer::Granted(_)
-            | Answer::Returned { .. }
-            | Answer::HolderRemoved { .. }
-            | Answer::Configured { .. }
-    )
 }
 
 #[cfg(test)]

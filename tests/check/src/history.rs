@@ -78,6 +78,19 @@ pub struct Operation {
     pub answer: Answer,
 }
 
+impl Operation {
+    /// Whether it is a change that went through a majority.
+    pub fn carried_out(&self) -> bool {
+        matches!(
+            self.answer,
+            Answer::Granted(_)
+                | Answer::Returned { .. }
+                | Answer::HolderRemoved { .. }
+                | Answer::Configured { .. }
+        )
+    }
+}
+
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::history::{Answer, Call, Operation, Record};
+use crate::history::{Answer, Call, Record};
 use crate::verdict::{Rule, Violation, violation};
 
 /// How long it took to serve again after a healing: until the first request sent after it was carried out.
@@ -29,7 +29,7 @@ pub fn recoveries(history: &[Record]) -> Vec<Recovery> {
             Record::Drained(moment) => end_ns = end_ns.max(moment.at_ns),
             Record::Operation(operation) => {
                 end_ns = end_ns.max(operation.return_ns);
-                if carried_out(operation) {
+                if operation.carried_out() {
                     served.push((operation.invoke_ns, operation.return_ns));
                 }
             }
@@ -50,17 +50,6 @@ pub fn recoveries(history: &[Record]) -> Vec<Recovery> {
         }
     };
     healed.into_iter().map(recovery).collect()
-}
-
-/// Whether it is a change that went through a majority.
-fn carried_out(operation: &Operation) -> bool {
-    matches!(
-        operation.answer,
-        Answer::Granted(_)
-            | Answer::Returned { .. }
-            | Answer::HolderRemoved { .. }
-            | Answer::Configured { .. }
-    )
 }
 
 /// Checks it: served within `recover_ns` of each healing that lasts so long, and all slots free within
