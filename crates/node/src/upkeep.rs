@@ -16,7 +16,7 @@ use crate::types::{Disk, Raft, TypeConfig};
 /// What is purged here is in a snapshot, and so was applied long before.
 pub(crate) async fn snapshots(raft: Raft, config: RaftConfig) {
     let mut metrics = raft.metrics();
-    let mut asked_at = 0;
+    let (mut asked_at, mut purged_to) = (0, 0);
     loop {
         let (applied, snapshot, purged) = {
             let metrics = metrics.borrow_and_update();
@@ -28,13 +28,17 @@ pub(crate) async fn snapshots(raft: Raft, config: RaftConfig) {
             )
         };
         asked_at = snapshot.max(asked_at);
+        // A purge waits while entries are on their way to a follower, perhaps for long, and Raft tells of
+        // its figures after every step: asking again at each would keep both busy with nothing else.
+        purged_to = purged.max(purged_to);
         let asked = if applied >= asked_at.saturating_add(config.snapshot_every) {
             asked_at = applied;
             raft.trigger().snapshot().await
         } else {
             let upto = snapshot.min(applied).saturating_sub(config.keep_entries);
             // In steps, so that a log at rest is left alone.
-            if upto > purged && upto - purged >= config.snapshot_every.min(upto) {
+            if upto > purged_to && upto - purged_to >= config.snapshot_every.min(upto) {
+                purged_to = upto;
                 raft.trigger().purge_log(upto).await
             } else {
                 Ok(())
