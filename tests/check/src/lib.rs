@@ -43,6 +43,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Those for who recorded the history: simulated leases are short.
+    pub fn of(history: &[Record]) -> Self {
+        match history.first() {
+            Some(Record::Run(run)) if run.by == "simulation" => Self {
+                drain_ns: 10_000_000_000,
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
+}
+
 /// Holds a history to all rules. What comes back is empty where all is well.
 pub fn judge(history: &[Record], limits: &Limits) -> Vec<Violation> {
     let mut found = budget::check(history);

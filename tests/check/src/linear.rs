@@ -2,12 +2,12 @@
 //!
 //! Leases are searched holder by holder, which finds whatever a holder sees by itself: what is read of several of
 //! them at once is held against one instant in [`crate::reads`], and what they may use together against the
-//! capacity in [`crate::budget`]. A pool of few holders and requests is searched as a whole besides, where capacities and the
-//! figures of the pool count too.
+//! capacity in [`crate::budget`]. A pool of few holders and requests is searched as a whole besides, where
+//! capacities and the figures of the pool count too, unless some of its holders' requests are not recorded.
 
 mod requests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::admin::Admin;
 use crate::history::{Answer, Call, Change, Operation, Record};
@@ -44,7 +44,7 @@ pub fn check(history: &[Record], most_steps: u64) -> Vec<Violation> {
         // What one holder sees wrong the whole pool does too: said once it is enough.
         let (holders, requests) = MOST_TOGETHER;
         let few = index.holders[pool].len() <= holders && operations.len() <= requests;
-        if !wrong && few {
+        if !wrong && few && !index.partly.contains(pool) {
             found.extend(index.search(pool, None, operations, most_steps));
         }
     }
@@ -68,6 +68,8 @@ struct Index<'a> {
     admin: Vec<&'a Operation>,
     /// All holders that ever took a lease, by pool.
     holders: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Pools with holders of whom it is recorded what they use and not what they ask.
+    partly: BTreeSet<&'a str>,
     owners: BTreeMap<u64, (&'a str, u64)>,
     retried: BTreeSet<&'a str>,
     /// When requests of operators were first answered.
@@ -81,10 +83,17 @@ impl<'a> Index<'a> {
             Record::Operation(operation) => Some(operation),
             _ => None,
         });
-        let operations: Vec<&Operation> = operations.filter(|o| matters(o)).collect();
+        // A request that is sent again is carried out once: of those whose outcome is unknown the first stands for
+        // all, as it may still be carried out when the others are.
+        let mut unknown = HashSet::new();
+        let operations: Vec<&Operation> = operations
+            .filter(|o| matters(o))
+            .filter(|o| !matches!(o.answer, Answer::Unknown(_)) || unknown.insert(&o.call))
+            .collect();
         let mut index = Self {
             pools: BTreeMap::new(),
             holders: BTreeMap::new(),
+            partly: BTreeSet::new(),
             admin: Vec::new(),
             owners: BTreeMap::new(),
             retried: BTreeSet::new(),
@@ -123,6 +132,14 @@ impl<'a> Index<'a> {
                     index.owners.extend(owner);
                 }
                 _ => {}
+            }
+        }
+        for record in history {
+            if let Record::Use(used) = record
+                && let Some(holders) = index.holders.get(used.pool.as_str())
+                && !holders.contains(used.holder.as_str())
+            {
+                index.partly.insert(&used.pool);
             }
         }
         for &operation in &operations {
@@ -303,7 +320,18 @@ fn matters(operation: &Operation) -> bool {
         Call::Inspect { stale, .. } | Call::Leases { stale, .. } | Call::Budget { stale } => stale,
         _ => false,
     };
-    !stale && !matches!(operation.answer, Answer::Failed(_))
+    match operation.answer {
+        Answer::Failed(_) => false,
+        Answer::Unknown(_) => !reads(&operation.call),
+        _ => !stale,
+    }
+}
+
+fn reads(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Inspect { .. } | Call::Leases { .. } | Call::Budget { .. }
+    )
 }
 
 fn request_id(call: &Call) -> Option<&str> {

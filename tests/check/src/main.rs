@@ -23,7 +23,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         };
-        let found = judge(&history, &Limits::default());
+        let found = judge(&history, &Limits::of(&history));
         println!("{file}: {}", summary(&history));
         for violation in &found {
             println!("  {violation}");

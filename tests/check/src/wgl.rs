@@ -6,8 +6,9 @@
 //! return can't be passed without it ("just in time"). What was seen of where and in which state is never
 //! searched twice. Operations whose outcome is unknown may take effect or not.
 //!
-//! A first search makes only those take effect early that the model says may help whoever has to return. That
-//! finds an order quickly in most histories that have one; where it does not, all is tried.
+//! The first searches make only those take effect early that the model says may help whoever has to return, and
+//! few before any one return: what was not needed is left for later. That finds an order quickly in most
+//! histories that have one; where it does not, all is tried.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -68,23 +69,31 @@ pub enum Found {
     },
 }
 
-/// Searches for an order, in at most so many steps of the model for each of the two searches.
+/// How many operations may take effect before one return in each of the first searches.
+const FEW: [usize; 6] = [1, 2, 3, 5, 8, usize::MAX];
+
+/// Searches for an order, in at most so many steps of the model for all searches together.
 pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps: u64) -> Found {
     let returns = returns(operations);
-    let search = |all| {
+    let search = |most_early, all, most_steps| {
         let mut search = Search {
             model,
             operations,
             returns: &returns,
+            most_early,
             all,
             seen: HashSet::new(),
             steps_left: most_steps,
         };
         search.run()
     };
-    match search(false) {
-        Found::Linearizable => Found::Linearizable,
-        _ => search(true),
+    let each = most_steps / (2 * FEW.len() as u64);
+    let found = FEW
+        .into_iter()
+        .any(|few| search(few, false, each) == Found::Linearizable);
+    match found {
+        true => Found::Linearizable,
+        false => search(usize::MAX, true, most_steps / 2),
     }
 }
 
@@ -134,26 +143,31 @@ fn returns<T>(operations: &[Timed<T>]) -> Vec<Return> {
 }
 
 /// How far one line of the search has come.
-struct Frame<S> {
+struct Place<S> {
     /// The next return to pass.
     at: usize,
     state: Rc<S>,
     /// Operations that have taken effect before their return, in ascending order.
     done: Rc<Vec<u32>>,
+    /// How many took effect since the last return.
+    early: usize,
+}
+
+/// A place, and what is tried from there.
+struct Frame<S> {
+    place: Place<S>,
     /// What is still to be tried here, last first.
-    untried: Vec<(usize, Rc<S>, Rc<Vec<u32>>)>,
+    untried: Vec<Place<S>>,
     /// Operations to make take effect, the one that returns first, and which is the next.
     candidates: Vec<u32>,
     next: usize,
 }
 
 impl<S> Frame<S> {
-    fn new(at: usize, state: Rc<S>, done: Rc<Vec<u32>>) -> Self {
+    fn at(place: Place<S>) -> Self {
         let (untried, candidates) = (Vec::new(), Vec::new());
         Self {
-            at,
-            state,
-            done,
+            place,
             untried,
             candidates,
             next: 0,
@@ -165,6 +179,8 @@ struct Search<'a, M: Model> {
     model: &'a M,
     operations: &'a [Timed<M::Operation>],
     returns: &'a [Return],
+    /// How many may take effect before one return.
+    most_early: usize,
     /// Whether all are tried.
     all: bool,
     seen: HashSet<(u64, u64)>,
@@ -174,28 +190,32 @@ struct Search<'a, M: Model> {
 impl<M: Model> Search<'_, M> {
     fn run(&mut self) -> Found {
         let mut furthest = 0;
-        let first = Rc::new(self.model.initial());
-        let mut stack = vec![Frame::new(0, first, Rc::default())];
+        let mut stack = vec![Frame::at(Place {
+            at: 0,
+            state: Rc::new(self.model.initial()),
+            done: Rc::default(),
+            early: 0,
+        })];
         while let Some(frame) = stack.last_mut() {
-            furthest = furthest.max(frame.at);
-            let Some(end) = self.returns.get(frame.at) else {
+            let place = &frame.place;
+            furthest = furthest.max(place.at);
+            let Some(end) = self.returns.get(place.at) else {
                 return Found::Linearizable;
             };
-            let stuck = self.returns[furthest].operation as usize;
-            if let Some((at, state, done)) = frame.untried.pop() {
-                if self.seen.insert(fingerprint(at, &*state, &done)) {
-                    stack.push(Frame::new(at, state, done));
+            if let Some(place) = frame.untried.pop() {
+                if self.seen.insert(fingerprint(&place)) {
+                    stack.push(Frame::at(place));
                 }
                 continue;
             }
             if frame.candidates.is_empty() {
-                if frame.done.contains(&end.operation) {
+                if place.done.contains(&end.operation) {
                     // It has taken effect already: its return is passed, and nothing need be tried before that.
-                    let done = Rc::new(self.still_open(&frame.done, end.operation));
-                    let (at, state) = (frame.at + 1, Rc::clone(&frame.state));
+                    let state = Rc::clone(&place.state);
+                    let passed = self.passed(place, end.operation, state);
                     stack.pop();
-                    if self.seen.insert(fingerprint(at, &*state, &done)) {
-                        stack.push(Frame::new(at, state, done));
+                    if self.seen.insert(fingerprint(&passed)) {
+                        stack.push(Frame::at(passed));
                     }
                     continue;
                 }
@@ -209,35 +229,39 @@ impl<M: Model> Search<'_, M> {
                 continue;
             };
             frame.next += 1;
-            if frame.done.contains(&operation) {
+            let passes = operation == end.operation;
+            if place.done.contains(&operation) || (!passes && place.early >= self.most_early) {
                 continue;
             }
             if self.steps_left == 0 {
+                let stuck = self.returns[furthest].operation as usize;
                 return Found::Undecided { stuck };
             }
             self.steps_left -= 1;
-            let passes = operation == end.operation;
             let timed = &self.operations[operation as usize];
-            let mut states = self.model.step(&frame.state, &timed.operation);
+            let mut states = self.model.step(&place.state, &timed.operation);
             if !self.all && (passes || states.is_empty()) {
                 for &other in &end.pending {
                     let helps = &self.operations[other as usize].operation;
                     if !frame.candidates.contains(&other)
-                        && self.model.may_help(&frame.state, &timed.operation, helps)
+                        && self.model.may_help(&place.state, &timed.operation, helps)
                     {
                         frame.candidates.push(other);
                     }
                 }
             }
             // What may or may not have been and changes nothing need not have been.
-            states.retain(|state| timed.surely || *state != *frame.state);
+            states.retain(|state| timed.surely || *state != *place.state);
             for state in states.into_iter().rev() {
-                let (at, done) = if passes {
-                    (frame.at + 1, self.still_open(&frame.done, operation))
-                } else {
-                    (frame.at, with(&frame.done, operation))
-                };
-                frame.untried.push((at, Rc::new(state), Rc::new(done)));
+                frame.untried.push(match passes {
+                    true => self.passed(place, operation, Rc::new(state)),
+                    false => Place {
+                        at: place.at,
+                        state: Rc::new(state),
+                        done: Rc::new(with(&place.done, operation)),
+                        early: place.early + 1,
+                    },
+                });
             }
         }
         Found::Not {
@@ -245,12 +269,22 @@ impl<M: Model> Search<'_, M> {
         }
     }
 
-    /// Of those that have taken effect, what may still be told from those that have not once the return of an
-    /// operation is passed.
-    fn still_open(&self, done: &[u32], passed: u32) -> Vec<u32> {
+    /// Past the return of an operation. Of those that have taken effect only those are kept that may still be told
+    /// from those that have not.
+    fn passed(
+        &self,
+        place: &Place<M::State>,
+        operation: u32,
+        state: Rc<M::State>,
+    ) -> Place<M::State> {
         let until = |at: u32| self.operations[at as usize].until;
-        let open = |&at: &u32| at != passed && until(at) >= until(passed);
-        done.iter().copied().filter(open).collect()
+        let open = |&at: &u32| at != operation && until(at) >= until(operation);
+        Place {
+            at: place.at + 1,
+            state,
+            done: Rc::new(place.done.iter().copied().filter(open).collect()),
+            early: 0,
+        }
     }
 }
 
@@ -262,10 +296,10 @@ fn with(done: &[u32], operation: u32) -> Vec<u32> {
 }
 
 /// Stands for a place in the search: 128 bits, so that no two are taken for one another.
-fn fingerprint<S: Hash>(at: usize, state: &S, done: &[u32]) -> (u64, u64) {
+fn fingerprint<S: Hash>(place: &Place<S>) -> (u64, u64) {
     let hash = |salt: u64| {
         let mut hasher = DefaultHasher::new();
-        (salt, at, state, done).hash(&mut hasher);
+        (salt, place.at, &*place.state, &*place.done).hash(&mut hasher);
         hasher.finish()
     };
     (hash(1), hash(2))

@@ -1,10 +1,18 @@
 //! `preau-sim`: runs seeds, and shows the first that fails.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use check::history::{Record, Writer};
+use check::{Limits, judge};
 use clap::{Parser, Subcommand};
+
+/// Real seconds that one simulated instant may take: thousands of times what it takes.
+const STUCK_SECONDS: u32 = 60;
 
 /// The whole cluster under one seeded scheduler, clock, network and disk.
 #[derive(Debug, Parser)]
@@ -19,6 +27,9 @@ struct Args {
     /// Shows everything that happens in it.
     #[arg(long, requires = "seed")]
     verbose: bool,
+    /// Writes its history down, as `preau-check` reads it.
+    #[arg(long, requires = "seed", value_name = "FILE")]
+    history: Option<PathBuf>,
     /// Runs at a time.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -49,7 +60,7 @@ fn main() -> ExitCode {
         return mutations(only.as_deref(), *most);
     }
     match (&args.seeds, args.seed) {
-        (_, Some(seed)) => one(seed, args.verbose),
+        (_, Some(seed)) => one(seed, args.verbose, args.history.as_deref()),
         (Some(seeds), None) => match parse(seeds) {
             Some((from, to)) => many(from, to, &args),
             None => {
@@ -71,7 +82,7 @@ fn parse(seeds: &str) -> Option<(u64, u64)> {
 }
 
 /// One seed, in this process: the last line but one is the trace's hash, as others read it.
-fn one(seed: u64, verbose: bool) -> ExitCode {
+fn one(seed: u64, verbose: bool, history: Option<&Path>) -> ExitCode {
     if verbose {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
@@ -81,12 +92,15 @@ fn one(seed: u64, verbose: bool) -> ExitCode {
             .with_writer(std::io::stderr)
             .init();
     }
-    let shared = std::path::Path::new("/dev/shm");
+    let shared = Path::new("/dev/shm");
     let dir = match shared.is_dir() {
         true => tempfile::TempDir::with_prefix_in("preau-sim-", shared),
         false => tempfile::TempDir::new(),
     };
+    let ended = Arc::new(AtomicBool::new(false));
+    end_if_stuck(seed, Arc::clone(&ended));
     let outcome = dir.and_then(|dir| simulation::run::run(seed, dir.path(), verbose));
+    ended.store(true, Ordering::Relaxed);
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -94,18 +108,57 @@ fn one(seed: u64, verbose: bool) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(path) = history
+        && let Err(error) = write(&outcome.history, path)
+    {
+        eprintln!("{}: can't be written: {error}", path.display());
+        return ExitCode::from(2);
+    }
     for (what, count) in &outcome.counts {
         println!("count {count} {what}");
     }
     println!("count {} simulated seconds", outcome.seconds);
-    for found in &outcome.found {
+    let mut found = outcome.found;
+    let judged = judge(&outcome.history, &Limits::of(&outcome.history));
+    found.extend(judged.iter().map(ToString::to_string));
+    for found in &found {
         println!("found {found}");
     }
     println!("trace {:016x}", outcome.trace);
-    match outcome.found.is_empty() {
+    match found.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// Ends the process when simulated time stands still: tasks that wake each other for ever would be the only ones
+/// that get to run, here as on a real machine.
+fn end_if_stuck(seed: u64, ended: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        let mut stood = (0, 0);
+        while !ended.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs(1));
+            let now_ns = simulation::system::now_ns();
+            stood = match now_ns == stood.0 {
+                true => (now_ns, stood.1 + 1),
+                false => (now_ns, 0),
+            };
+            if stood.1 >= STUCK_SECONDS && !ended.load(Ordering::Relaxed) {
+                let at = Duration::from_nanos(now_ns).as_secs_f64();
+                println!(
+                    "found Progress at {at:.6} s: tasks of seed {seed} run without end and no time passes"
+                );
+                std::process::exit(1);
+            }
+        }
+    });
+}
+
+fn write(history: &[Record], path: &Path) -> std::io::Result<()> {
+    let file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    let mut writer = Writer::new(file);
+    history.iter().try_for_each(|record| writer.write(record))?;
+    writer.finish().map(drop)
 }
 
 /// Each seed in a process of its own, so that none sees what another left.
@@ -124,7 +177,7 @@ fn many(from: u64, to: u64, args: &Args) -> ExitCode {
         for _ in 0..args.jobs.max(1) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
                     let lock = || {
                         totals
                             .lock()
