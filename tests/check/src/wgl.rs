@@ -69,13 +69,15 @@ pub enum Found {
     },
 }
 
-/// How many operations may take effect before one return in each of the first searches.
+/// How many operations may take effect before one return in the first searches.
 const FEW: [usize; 6] = [1, 2, 3, 5, 8, usize::MAX];
+/// How many steps each of them takes before the next has its turn: one that is lost stays lost for long.
+const ROUNDS: [u64; 3] = [10_000, 100_000, 1_000_000];
 
-/// Searches for an order, in at most so many steps of the model for all searches together.
+/// Searches for an order, in at most so many steps of the model for each search.
 pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps: u64) -> Found {
     let returns = returns(operations);
-    let search = |most_early, all, most_steps| {
+    let search = |most_early, all, steps_left| {
         let mut search = Search {
             model,
             operations,
@@ -83,18 +85,21 @@ pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps
             most_early,
             all,
             seen: HashSet::new(),
-            steps_left: most_steps,
+            steps_left,
         };
         search.run()
     };
-    let each = most_steps / (2 * FEW.len() as u64);
-    let found = FEW
-        .into_iter()
-        .any(|few| search(few, false, each) == Found::Linearizable);
-    match found {
-        true => Found::Linearizable,
-        false => search(usize::MAX, true, most_steps / 2),
+    let mut undecided = FEW.to_vec();
+    for steps in ROUNDS {
+        for few in std::mem::take(&mut undecided) {
+            match search(few, false, steps.min(most_steps)) {
+                Found::Linearizable => return Found::Linearizable,
+                Found::Undecided { .. } => undecided.push(few),
+                Found::Not { .. } => {}
+            }
+        }
     }
+    search(usize::MAX, true, most_steps)
 }
 
 /// A return that has to be passed, and which operations may take effect before it.
