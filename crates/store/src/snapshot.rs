@@ -314,7 +314,7 @@ impl Snapshot {
             return Err(damaged("the checksum of the snapshot's header is wrong"));
         }
         let on_disk = file.metadata().map_err(failed)?.len();
-        if on_disk != (expected.len() + CRC) as u64 + len {
+        if on_disk.checked_sub((expected.len() + CRC) as u64) != Some(len) {
             return Err(damaged(
                 "the snapshot is shorter or longer than its header says",
             ));

@@ -123,33 +123,25 @@ fn a_lowered_capacity_drains_and_never_grows() {
 }
 
 #[test]
-fn nodes_agree_and_one_leads() {
-    let applied = |node, index, hash| {
+fn nodes_agree() {
+    let applied = |node, index, term, hash| {
         Record::Applied(Applied {
             at_ns: S + index,
             node,
             index,
-            term: 1,
+            term,
             hash,
         })
     };
-    assert_eq!(
-        broken([applied(1, 7, 70), applied(2, 7, 70), applied(2, 8, 80)]),
-        []
-    );
-    assert_eq!(
-        broken([applied(1, 7, 70), applied(2, 7, 71)]),
-        [Rule::Agreement]
-    );
-    let leads = |node, term| {
-        Record::Leads(Leads {
-            at_ns: S,
-            node,
-            term,
-        })
-    };
-    assert_eq!(broken([leads(1, 1), leads(2, 2), leads(1, 1)]), []);
-    assert_eq!(broken([leads(1, 1), leads(2, 1)]), [Rule::Agreement]);
+    let same = [
+        applied(1, 7, 1, 70),
+        applied(2, 7, 1, 70),
+        applied(2, 8, 1, 80),
+    ];
+    assert_eq!(broken(same), []);
+    for other in [applied(2, 7, 1, 71), applied(2, 7, 2, 70)] {
+        assert_eq!(broken([applied(1, 7, 1, 70), other]), [Rule::Agreement]);
+    }
 }
 
 #[test]

@@ -489,6 +489,9 @@ fn granted(grant: Option<v1::Grant>) -> Answer {
 
 fn refused(status: &Status) -> Answer {
     let what = || format!("{:?}: {}", status.code(), status.message());
+    if never_sent(status) {
+        return Answer::Failed(what());
+    }
     match client::reason(status).as_deref() {
         Some("NOT_LEADER" | "NO_LEADER" | "NO_CLUSTER" | "SHUTTING_DOWN" | "TOO_BUSY") => {
             Answer::Failed(what())
@@ -504,4 +507,13 @@ fn refused(status: &Status) -> Answer {
             message: status.message().into(),
         }),
     }
+}
+
+/// Whether there was no connection to send it on.
+fn never_sent(status: &Status) -> bool {
+    let first = std::error::Error::source(status);
+    std::iter::successors(first, |error| error.source()).any(|error| {
+        let error = error.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
 }

@@ -99,7 +99,13 @@ fn one(seed: u64, verbose: bool, history: Option<&Path>) -> ExitCode {
     };
     let ended = Arc::new(AtomicBool::new(false));
     end_if_stuck(seed, Arc::clone(&ended));
-    let outcome = dir.and_then(|dir| simulation::run::run(seed, dir.path(), verbose));
+    // In a thread of its own: what this one has drawn before, to be verbose, must not change what it draws.
+    let run = |dir: tempfile::TempDir| {
+        let run = move || simulation::run::run(seed, dir.path(), verbose);
+        let ran = std::thread::spawn(run).join();
+        ran.unwrap_or_else(|_| Err(std::io::Error::other("the simulation itself has panicked")))
+    };
+    let outcome = dir.and_then(run);
     ended.store(true, Ordering::Relaxed);
     let outcome = match outcome {
         Ok(outcome) => outcome,

@@ -7,7 +7,7 @@ use api::connect::Dial;
 use api::v1;
 use api::v1::change::Change as Kind;
 use api::v1::cluster_service_client::ClusterServiceClient;
-use check::history::Change;
+use check::history::{Answer, Change};
 use client::{Nodes, Options};
 
 use crate::asker::{self, Asker};
@@ -81,7 +81,13 @@ impl Operator {
         // Whether all slots come free.
         loop {
             for pool in [asker::POOL, fronts::POOL] {
-                self.asker.inspect_as(pool, false).await;
+                // Of a node that is no member nothing can be learnt.
+                for _ in 0..12 {
+                    let answer = self.asker.inspect_as(pool, false).await;
+                    if matches!(answer, Answer::Inspected { .. }) {
+                        break;
+                    }
+                }
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -126,7 +126,7 @@ pub fn run(seed: u64, dir: &Path, verbose: bool) -> std::io::Result<Outcome> {
 
     let mut world = World::new(seed, dir, trace.clone())?;
     let mut faults = Faults::new(seed ^ 0xfa01);
-    let tick = [2, 4, 5, 5][world.random.usize(0..4)] * MS;
+    let tick = [3, 5, 8, 10][world.random.usize(0..4)] * MS;
     let (storm, calm) = (6 * S, (35 + world.random.u64(0..25)) * S);
     let (drain, end) = (calm + 18 * S, calm + 75 * S);
     let mut now = 0;
@@ -294,7 +294,9 @@ impl World {
                 Some(at) => self.others[at].host.step(tick_ns),
             }
         }
-        self.observe(now_ns, now_ns % (100 * MS) < tick_ns);
+        if now_ns % (20 * MS) < tick_ns {
+            self.observe(now_ns, now_ns % (100 * MS) < tick_ns);
+        }
     }
 
     /// Looks at what the nodes have come to.

@@ -88,7 +88,7 @@ impl Queue {
         for at in told {
             self.apply_when_waiting(at, now_s);
         }
-        self.noticed_until = last + 1;
+        self.noticed_until = last.saturating_add(1);
     }
 
     /// Applies the shorter limit to the newest sessions, until so many are under it.
