@@ -51,6 +51,7 @@ mod wire;
 
 pub use front_end::{FrontEnd, QueueStatus, Turn};
 pub use holder::{Builder, ConnectError, Holder, Seats, Status};
+pub use keeper::usable;
 pub use nodes::{AddressError, MAX_CONNECTIONS, MAX_NODES, Nodes, Options};
 pub use reason::{current_epoch, leader_address, reason, retry_after};
 pub use seats::{MAX_SEATS, Seat};

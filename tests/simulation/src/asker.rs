@@ -211,8 +211,7 @@ impl Asker {
     fn granted(&mut self, sent: Duration, answer: &Answer) {
         match answer {
             Answer::Granted(grant) => {
-                let ttl = Duration::from_millis(grant.ttl_ms);
-                let good = ttl - ttl * grant.drift_ppm / 1_000_000;
+                let good = client::usable(grant.ttl_ms, grant.drift_ppm);
                 self.uses(Some(Lease {
                     id: grant.lease,
                     slots: grant.slots,

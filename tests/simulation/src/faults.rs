@@ -15,8 +15,18 @@ pub struct Faults {
     next_ns: u64,
     /// When the network is whole again.
     mend_ns: Option<u64>,
+    /// What follows on what has begun already.
+    next: Option<(u64, Act)>,
     /// How long nothing goes wrong, on average.
     pause_ms: u64,
+}
+
+/// A fault that another leads up to.
+enum Act {
+    /// Power is cut while all disks have much to write.
+    CutPower,
+    /// A client is cut off after its answers came late.
+    CutOff(usize),
 }
 
 impl Faults {
@@ -26,6 +36,7 @@ impl Faults {
         Self {
             next_ns: 0,
             mend_ns: None,
+            next: None,
             pause_ms: [800, 2_000, 4_000][random.usize(0..3)],
             random,
         }
@@ -44,6 +55,12 @@ impl Faults {
             self.mend_ns = None;
             world.net.mend();
         }
+        if let Some((_, act)) = self.next.take_if(|(at, _)| *at <= now_ns) {
+            match act {
+                Act::CutPower => self.cut_power(world, now_ns),
+                Act::CutOff(at) => self.cut_off(world, at, now_ns),
+            }
+        }
         if now_ns < self.next_ns || now_ns + S > until_ns {
             return;
         }
@@ -52,7 +69,8 @@ impl Faults {
             0..=5 => self.part(world, now_ns),
             6..=7 => self.worsen(world, now_ns),
             8..=11 => self.crash(world, now_ns),
-            12 => self.cut_power(world, now_ns),
+            12 if self.random.bool() => self.cut_power(world, now_ns),
+            12 => self.busy_disks(world, now_ns),
             13..=15 => self.stop(world, now_ns),
             16..=17 => self.slow(world, now_ns),
             18..=19 => self.turn_clock(world),
@@ -144,16 +162,38 @@ impl Faults {
                     .fault("ring partition", "each node from the one across");
             }
             _ => {
-                let client = world.others[self.random.usize(0..world.others.len())].id;
-                for &id in &nodes {
-                    world.net.cut(client, id);
-                    world.net.cut(id, client);
+                let client = self.random.usize(0..world.others.len());
+                if self.random.bool() {
+                    return self.cut_off(world, client, now_ns);
                 }
+                let id = world.others[client].id;
+                let late = Quality {
+                    slowest_ns: 700 * MS,
+                    lost_permille: 0,
+                };
+                for &node in &nodes {
+                    world.net.worsen(node, id, late);
+                }
+                let cut_ns = now_ns + self.random.u64(700..2_500) * MS;
+                self.next = Some((cut_ns, Act::CutOff(client)));
                 world
                     .trace
-                    .fault("client cut off", format!("machine {client}"));
+                    .fault("late answers", format!("to machine {id}"));
             }
         }
+    }
+
+    /// Cuts a client off, often for longer than its lease.
+    fn cut_off(&mut self, world: &mut World, client: usize, now_ns: u64) {
+        self.mend_ns = Some(now_ns + self.random.u64(300..LONGEST_MS) * MS);
+        let client = world.others[client].id;
+        for member in &world.members {
+            world.net.cut(client, member.id);
+            world.net.cut(member.id, client);
+        }
+        world
+            .trace
+            .fault("client cut off", format!("machine {client}"));
     }
 
     fn worsen(&mut self, world: &mut World, now_ns: u64) {
@@ -193,6 +233,19 @@ impl Faults {
         member.up_at_ns = now_ns + back;
         let what = format!("node {}, silent {silent}, for {} ms", member.id, back / MS);
         world.trace.fault("crash", what);
+    }
+
+    /// All disks are slow, and then the power goes.
+    fn busy_disks(&mut self, world: &mut World, now_ns: u64) {
+        let cut_ns = now_ns + self.random.u64(200..1_500) * MS;
+        for member in &world.members {
+            member.disk.set_speed(Speed {
+                slow_until_ns: cut_ns + S,
+                stuck_until_ns: 0,
+            });
+        }
+        self.next = Some((cut_ns, Act::CutPower));
+        world.trace.fault("disk slow", "of all nodes");
     }
 
     fn cut_power(&mut self, world: &mut World, now_ns: u64) {

@@ -79,6 +79,7 @@ impl FrontEnd {
         let mut seats = Vec::new();
         while !stop() {
             tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
+            // More come than there is room for, so that what one loses another takes at once.
             let come = random.usize(0..12);
             for _ in 0..come {
                 match holder.try_seat() {
@@ -88,7 +89,7 @@ impl FrontEnd {
             }
             let stay = match random.u32(0..15) {
                 0 => 0,
-                _ => seats.len().saturating_sub(random.usize(0..10)),
+                _ => seats.len().saturating_sub(random.usize(0..6)),
             };
             seats.truncate(stay);
             let overdue = usize::try_from(holder.status().overdue).unwrap_or(usize::MAX);
