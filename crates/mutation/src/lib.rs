@@ -56,6 +56,10 @@ pub const ALL: &[(&str, &str)] = &[
         "a lease grows to its target, whatever is free",
     ),
     ("leak-slots", "a lease that has run out counts for ever"),
+    (
+        "ask-again",
+        "a purge that has to wait is asked for at every turn of Raft",
+    ),
 ];
 
 /// Whether the bug of this name is awake.

@@ -1,6 +1,7 @@
 //! Seeds that must be clean, and the same seed twice.
 
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 fn sim(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_preau-sim"))
@@ -21,11 +22,26 @@ fn the_same_seed_is_the_same_run() {
     assert_eq!(runs[0], runs[1]);
 }
 
+/// Runs seeds, two at a time, and prints what happened in them.
+fn clean(from: u64, count: u64) {
+    let seeds = format!("{from}..{}", from + count);
+    eprintln!("seeds {seeds}");
+    let ran = sim(&["--seeds", &seeds, "--jobs", "2", "--keep-going"]);
+    eprintln!("{}", text(&ran));
+    assert!(ran.status.success(), "seeds {seeds}: {}", text(&ran));
+}
+
 #[test]
 fn fixed_seeds_are_clean() {
-    let ran = sim(&["--seeds", "1..2"]);
-    assert!(ran.status.success(), "{}", text(&ran));
-    println!("{}", text(&ran));
+    clean(0, 14);
+}
+
+/// Every day others, so that in time many are seen; a failure names its seed.
+#[test]
+fn the_seeds_of_the_day_are_clean() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let day = now.expect("the clock is past 1970").as_secs() / 86_400;
+    clean(1_000_000 + 6 * day, 6);
 }
 
 #[test]
