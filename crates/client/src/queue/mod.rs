@@ -70,6 +70,8 @@ pub struct Queue {
     settings: Settings,
     random: fastrand::Rng,
     clock: ClusterClock,
+    /// When the last report was made.
+    reported: Duration,
     ledger: Ledger,
     users: Slab,
     /// Who waits, by class and second of arrival.
@@ -126,6 +128,7 @@ impl Queue {
             settings,
             random: fastrand::Rng::with_seed(seed),
             clock: ClusterClock::default(),
+            reported: Duration::ZERO,
             ledger: Ledger::default(),
             users: Slab::default(),
             waiting: vec![Line::default()],

@@ -14,6 +14,7 @@ impl Queue {
     /// What to tell the coordinator now. From here on, until the answer, no more is used than it keeps.
     pub fn report(&mut self, now: Duration) -> Report {
         self.tick(now);
+        self.reported = now;
         let spare = if self.stopping { 0 } else { self.spare() };
         let used = self.ledger.usage().in_use;
         let idle = match (self.opening.open, self.open) {
@@ -53,7 +54,7 @@ impl Queue {
 
     /// The answer to the last report. Its slots are used before `deadline` only, on the same clock as `now`.
     pub fn granted(&mut self, now: Duration, deadline: Duration, grant: &Grant) {
-        self.clock.learn(now, grant.cluster_ms);
+        self.clock.learn(self.reported, now, grant.cluster_ms);
         let Some(now_s) = self.clock.second(now) else {
             return;
         };
