@@ -1,18 +1,40 @@
 //! The order of seating: inside a region and class, nobody is seated while somebody waits who came in an earlier
 //! second.
 //!
-//! Front-ends report once a second, so the order holds to a slack: whoever is passed has waited for longer than
-//! it before, and waits for longer than it afterwards.
+//! What is promised is that of front-ends that are in touch with the cluster. One that can't say who waits there,
+//! or hear who is next, is not waited for; and who comes to a front-end with an old ticket is not known before it
+//! has reported. So whoever is passed must have waited for longer than a slack, and both front-ends have been in
+//! touch for as long: then the cluster knew of both users when it decided, and each front-end had time to hear of
+//! its own before the first of them was seated. Whoever comes with an older ticket also takes the next slot of those
+//! at the same front-end, who then wait for another one as if they had just come.
+//!
+//! From there on the turns of two seconds are as exact as the front-ends' idea of the time, [`SHARPNESS_NS`]. There
+//! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
+//! change of leader: cluster time stood still meanwhile, and not all know that yet. The other is among those whose
+//! seconds had their turn before, as they came with older tickets or found no slot: a slot is kept for each, and who
+//! hears of it is seated.
+//!
+//! A front-end is in touch while its reports are answered as often as they should be, once a second. Answers show
+//! as uses whose end moves on; one that no use tells of is taken to be in touch.
 
 use std::collections::BTreeMap;
 
-use crate::history::{Record, Waits};
+use crate::history::{Record, Use, Waits};
 use crate::verdict::{Rule, Violation, violation};
+
+/// The longest time between two answers to a front-end that is in touch: the second between two reports, and the
+/// way there and back. Those who are admitted have their turn a second and a half after that is decided, so that
+/// no front-end in touch hears of it too late.
+const TOUCH_NS: u64 = 1_250_000_000;
+/// How exactly front-ends seat users at the time that was decided, and tell of it.
+const SHARPNESS_NS: u64 = 100_000_000;
 
 /// Checks it, with so much slack.
 pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
     let mut served: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
     let mut lines: BTreeMap<(&str, &str, &str), Vec<&Waits>> = BTreeMap::new();
+    let mut uses: BTreeMap<(&str, &str), Vec<&Use>> = BTreeMap::new();
+    let mut leads: Vec<u64> = Vec::new();
     for record in history {
         match record {
             Record::Served(user) => {
@@ -26,74 +48,191 @@ pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
                 );
                 lines.entry(line).or_default().push(user);
             }
+            Record::Use(using) => {
+                let holder = (using.pool.as_str(), using.holder.as_str());
+                uses.entry(holder).or_default().push(using);
+            }
+            Record::Leads(leader) => leads.push(leader.at_ns),
             _ => {}
         }
     }
+    leads.sort_unstable();
+    let touch = uses.into_iter();
+    let touch = touch.map(|(holder, uses)| (holder, firm(uses, slack_ns)));
+    let all = Lines {
+        served,
+        touch: touch.collect(),
+        leads,
+        slack_ns,
+    };
     let lines = lines.into_values();
-    lines
-        .filter_map(|line| check_line(&line, &served, slack_ns))
-        .collect()
+    lines.filter_map(|users| all.check(&users)).collect()
+}
+
+/// From when to when a front-end was in touch, without the slack at the beginning of each time.
+fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
+    uses.sort_by_key(|using| using.at_ns);
+    let mut firm: Vec<(u64, u64)> = Vec::new();
+    let mut until_ns = 0;
+    for using in uses {
+        if using.slots == 0 && using.until_ns <= using.at_ns {
+            // It has ended, or its lease has.
+            if let Some(last) = firm.last_mut() {
+                last.1 = last.1.min(using.at_ns);
+            }
+            until_ns = 0;
+        } else if using.until_ns > until_ns {
+            until_ns = using.until_ns;
+            let end_ns = using.at_ns.saturating_add(TOUCH_NS);
+            match firm.last_mut().filter(|last| last.1 >= using.at_ns) {
+                Some(last) => last.1 = end_ns,
+                None => firm.push((using.at_ns.saturating_add(slack_ns), end_ns)),
+            }
+        }
+    }
+    firm.retain(|(from, until)| from < until);
+    firm
 }
 
 enum Event<'a> {
-    /// From now on this user must not be passed.
-    Waits(&'a Waits),
-    /// This user may be passed again.
+    /// From now on, and until then, this user must not be passed.
+    Waits(&'a Waits, u64),
     Leaves(&'a Waits),
     Seated(&'a Waits),
 }
 
-fn check_line(
-    line: &[&Waits],
-    served: &BTreeMap<u64, (u64, bool)>,
+struct Lines<'a> {
+    served: BTreeMap<u64, (u64, bool)>,
+    touch: BTreeMap<(&'a str, &'a str), Vec<(u64, u64)>>,
+    /// When leaders began to lead.
+    leads: Vec<u64>,
     slack_ns: u64,
-) -> Option<Violation> {
-    let mut events: Vec<(u64, Event<'_>)> = Vec::new();
-    for &user in line {
-        let (until, seated) = served.get(&user.user).copied().unwrap_or((u64::MAX, false));
-        let firm = user.at_ns.saturating_add(slack_ns);
-        let leaves = until.saturating_sub(slack_ns);
-        if firm < leaves {
-            events.push((firm, Event::Waits(user)));
-            events.push((leaves, Event::Leaves(user)));
-        }
-        if seated {
-            events.push((until, Event::Seated(user)));
-        }
+}
+
+impl Lines<'_> {
+    /// When the front-end where a user waits was in touch.
+    fn firm<'l>(&'l self, user: &'l Waits) -> &'l [(u64, u64)] {
+        let holder = (user.pool.as_str(), user.holder.as_str());
+        self.touch
+            .get(&holder)
+            .map_or(&[(0, u64::MAX)], Vec::as_slice)
     }
-    events.sort_by_key(|(at, event)| {
-        let last = !matches!(event, Event::Leaves(_));
-        (*at, last)
-    });
-    let mut waiting: BTreeMap<(u32, u64), &Waits> = BTreeMap::new();
-    for (at, event) in events {
-        match event {
-            Event::Waits(user) => {
-                waiting.insert((user.second, user.user), user);
+
+    /// What happens in a line, in order.
+    fn events<'u>(&self, users: &[&'u Waits]) -> Vec<(u64, Event<'u>)> {
+        let older = older(users);
+        let mut events: Vec<(u64, Event<'u>)> = Vec::new();
+        for &user in users {
+            let served = self.served.get(&user.user).copied();
+            let (until, seated) = served.unwrap_or((u64::MAX, false));
+            let here = older.get(user.holder.as_str());
+            let here = here.map_or(&[][..], Vec::as_slice).iter();
+            let after = here.filter(|w| w.second < user.second && w.at_ns > user.at_ns);
+            let begins: Vec<u64> = [user.at_ns]
+                .into_iter()
+                .chain(after.map(|w| w.at_ns))
+                .collect();
+            for (at, &begin_ns) in begins.iter().enumerate() {
+                let next_ns = begins.get(at + 1).copied().unwrap_or(u64::MAX);
+                for &(from, to) in self.firm(user) {
+                    let from = from.max(begin_ns.saturating_add(self.slack_ns));
+                    let to = to.min(until).min(next_ns);
+                    if from < to {
+                        events.push((from, Event::Waits(user, to)));
+                        events.push((to, Event::Leaves(user)));
+                    }
+                }
             }
-            Event::Leaves(user) => {
-                waiting.remove(&(user.second, user.user));
+            let in_touch = |&(from, to): &(u64, u64)| from <= until && until < to;
+            if seated && self.firm(user).iter().any(in_touch) {
+                events.push((until, Event::Seated(user)));
             }
-            Event::Seated(user) => {
-                let (_, first) = waiting.first_key_value()?;
-                if first.second < user.second {
-                    let what = format!(
-                        "user {} of second {} was seated at {:?}, before user {} of second {} who \
-                         waits at {:?} (pool {:?}, region {:?}, class {:?})",
-                        user.user,
-                        user.second,
-                        user.holder,
-                        first.user,
-                        first.second,
-                        first.holder,
-                        user.pool,
-                        user.region,
-                        user.class
-                    );
-                    return Some(violation(Rule::Order, at, what));
+        }
+        events.sort_by_key(|(at, event)| {
+            let last = !matches!(event, Event::Leaves(_));
+            (*at, last)
+        });
+        events
+    }
+
+    fn check(&self, users: &[&Waits]) -> Option<Violation> {
+        let seated = users.iter().filter_map(|user| {
+            let (at, seated) = *self.served.get(&user.user)?;
+            seated.then_some((at, user.second))
+        });
+        let mut seated: Vec<(u64, u32)> = seated.collect();
+        seated.sort_unstable();
+        let mut seated = seated.into_iter().peekable();
+        // Up to which second all have had their turn.
+        let mut reached = None;
+        let mut waiting: BTreeMap<(u32, u64), (&Waits, u64)> = BTreeMap::new();
+        for (at, event) in self.events(users) {
+            match event {
+                Event::Waits(user, to) => {
+                    waiting.insert((user.second, user.user), (user, to));
+                }
+                Event::Leaves(user) => {
+                    waiting.remove(&(user.second, user.user));
+                }
+                Event::Seated(user) => {
+                    while let Some((_, second)) =
+                        seated.next_if(|(before, _)| before + SHARPNESS_NS < at)
+                    {
+                        reached = reached.max(Some(second));
+                    }
+                    let is_late = reached >= Some(user.second);
+                    let allowed = match is_late || self.has_new_leader(at) {
+                        true => TOUCH_NS,
+                        false => SHARPNESS_NS,
+                    };
+                    let earlier = waiting.range(..(user.second, 0));
+                    let mut firm = earlier.filter(|(_, (_, to))| *to > at + allowed);
+                    if let Some((_, (first, _))) = firm.next() {
+                        return Some(passed(at, user, first));
+                    }
                 }
             }
         }
+        None
     }
-    None
+
+    /// Whether front-ends may not all have heard of the leader yet.
+    fn has_new_leader(&self, at_ns: u64) -> bool {
+        let after = self.leads.partition_point(|leads| *leads <= at_ns);
+        let last = after.checked_sub(1).map(|last| self.leads[last]);
+        last.is_some_and(|last| last + TOUCH_NS > at_ns)
+    }
+}
+
+/// By front-end, in order of time, whoever came to it with an older ticket than somebody before.
+fn older<'a>(users: &[&'a Waits]) -> BTreeMap<&'a str, Vec<&'a Waits>> {
+    let mut users = users.to_vec();
+    users.sort_by_key(|user| user.at_ns);
+    let mut latest: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut older: BTreeMap<&str, Vec<&Waits>> = BTreeMap::new();
+    for user in users {
+        let latest = latest.entry(&user.holder).or_default();
+        if user.second < *latest {
+            older.entry(&user.holder).or_default().push(user);
+        }
+        *latest = user.second.max(*latest);
+    }
+    older
+}
+
+fn passed(at_ns: u64, user: &Waits, first: &Waits) -> Violation {
+    let what = format!(
+        "user {} of second {} was seated at {:?}, before user {} of second {} who waits at {:?} (pool {:?}, region \
+         {:?}, class {:?})",
+        user.user,
+        user.second,
+        user.holder,
+        first.user,
+        first.second,
+        first.holder,
+        user.pool,
+        user.region,
+        user.class
+    );
+    violation(Rule::Order, at_ns, what)
 }

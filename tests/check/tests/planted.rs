@@ -226,8 +226,9 @@ fn whoever_came_earlier_is_seated_earlier() {
     };
     assert_eq!(two(None), [Rule::Order]);
     assert_eq!(two(Some(served(1, 24 * S, true))), [Rule::Order]);
-    // Within the slack, and who has gone.
-    assert_eq!(two(Some(served(1, 22 * S, true))), []);
+    // No later than clocks differ, and who has gone.
+    assert_eq!(two(Some(served(1, 20 * S + S / 5, true))), [Rule::Order]);
+    assert_eq!(two(Some(served(1, 20 * S + S / 20, true))), []);
     assert_eq!(two(Some(served(1, 12 * S, false))), []);
     // Of one second, and of the time before anybody could know.
     assert_eq!(
@@ -246,6 +247,76 @@ fn whoever_came_earlier_is_seated_earlier() {
         ]),
         []
     );
+}
+
+#[test]
+fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
+    let waits = |user, second, at, holder: &str| {
+        Record::Waits(Waits {
+            at_ns: at * S,
+            user,
+            pool: "ent".into(),
+            region: "corse".into(),
+            class: "everyone".into(),
+            holder: holder.into(),
+            second,
+        })
+    };
+    let seated = |user, at_ns| {
+        Record::Served(Served {
+            at_ns,
+            user,
+            seated: true,
+        })
+    };
+    // An answer every second from the fourth on.
+    let touch = |holder: &'static str, until: u64| {
+        (4..=until).map(move |at| {
+            Record::Use(Use {
+                at_ns: at * S,
+                pool: "ent".into(),
+                holder: holder.into(),
+                lease: 1,
+                slots: 9,
+                until_ns: (at + 5) * S,
+                floor: 0,
+            })
+        })
+    };
+    let found = |more: &[Record], until: u64| {
+        let mut records = vec![capacity("a", 100, S, set(1)), waits(1, 10, 10, "portal-1")];
+        records.extend(touch("portal-1", until).chain(touch("portal-2", 30)));
+        records.extend([waits(2, 11, 11, "portal-2"), seated(2, 20 * S)]);
+        records.extend_from_slice(more);
+        broken(records)
+    };
+    let soon = seated(1, 21 * S);
+    assert_eq!(found(std::slice::from_ref(&soon), 30), [Rule::Order]);
+    // The front-end where the first waits has fallen silent, or was not back for long.
+    assert_eq!(found(&[], 18), []);
+    // Somebody came there with an older ticket, and had the slot.
+    let older = [waits(3, 5, 19, "portal-1"), seated(3, 20 * S)];
+    assert_eq!(found(&older, 30), []);
+    // Others of that second, or of a later one, had their turn before: who hears is seated.
+    let turn = [waits(3, 12, 12, "portal-2"), seated(3, 19 * S)];
+    let late = |at_ns| [turn[0].clone(), turn[1].clone(), seated(1, at_ns)];
+    assert_eq!(
+        found(&late(20 * S), 30),
+        [Rule::Order],
+        "passed by the other"
+    );
+    let turn = [waits(3, 11, 12, "portal-2"), seated(3, 12 * S + S / 2)];
+    let late = |at_ns| [turn[0].clone(), turn[1].clone(), seated(1, at_ns)];
+    assert_eq!(found(&late(21 * S), 30), []);
+    assert_eq!(found(&late(22 * S), 30), [Rule::Order]);
+    // So it is where a leader is new.
+    let leads = Record::Leads(Leads {
+        at_ns: 19 * S,
+        node: 1,
+        term: 2,
+    });
+    assert_eq!(found(&[leads.clone(), soon], 30), []);
+    assert_eq!(found(&[leads, seated(1, 22 * S)], 30), [Rule::Order]);
 }
 
 #[test]
