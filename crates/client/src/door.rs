@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use crate::clock;
 use crate::front_end::Turn;
-use crate::keys::{self, KeyFile, Keys, KeysError};
+use crate::keys::{KeyFile, Keys, KeysError};
 use crate::queue::{Arrival, Event, NoEntry, Queue, Settings, Shown, Standing};
 use crate::reports::KnownRules;
 use crate::tokens::{Scope, SeatTerm, Token, TokenError};
@@ -64,10 +64,10 @@ impl Door {
             Some(path) => Signing::File(KeyFile::open(path)?),
             None => Signing::Own(Keys::random()?),
         };
-        let seed = u64::from_ne_bytes(keys::random_bytes()?);
         Ok(Self {
             inner: Mutex::new(Inner {
-                queue: Queue::new(settings, seed),
+                // Nobody gains by guessing an id: what counts is the signature.
+                queue: Queue::new(settings, fastrand::u64(..)),
                 rules: KnownRules::default(),
                 keys,
                 keys_seen: clock::now(),
@@ -216,6 +216,7 @@ fn shown(token: &Token) -> Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys;
     use crate::queue::Grant;
     use quota::Admission;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock;
 use crate::door::Door;
@@ -126,6 +126,11 @@ impl FrontEnd {
             second: inner.queue.second(clock::now()).unwrap_or(0),
             accuracy: *inner.queue.accuracy(),
         }
+    }
+
+    /// Follows how the lease stands.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.running.watch()
     }
 
     /// The classes of the pool's rules, by name.

@@ -60,6 +60,22 @@ pub const ALL: &[(&str, &str)] = &[
         "ask-again",
         "a purge that has to wait is asked for at every turn of Raft",
     ),
+    (
+        "seat-unsettled",
+        "who is admitted is seated on hearing, whoever has yet to hear elsewhere",
+    ),
+    (
+        "seat-own-first",
+        "a front-end's own users are admitted, whoever came earlier elsewhere",
+    ),
+    (
+        "claim-unasked",
+        "a ticket goes to another front-end, and the one that has it is not asked",
+    ),
+    (
+        "forget-kept",
+        "who waits where a lease has ended is not put in line again",
+    ),
 ];
 
 /// Whether the bug of this name is awake.

@@ -85,7 +85,7 @@ impl Claims {
             .into_iter()
             .filter(|&lease| lease != claimer && !gone(lease))
             .collect();
-        if of.is_empty() {
+        if of.is_empty() || mutation::on("claim-unasked") {
             self.set(id, now_s, Holding::Owned(claimer));
             return Claimed::Granted;
         }

@@ -83,7 +83,7 @@ impl State {
                 each_second: true,
                 ..terms
             };
-            if mode == Mode::Frozen {
+            if mode == Mode::Frozen || mutation::on("seat-own-first") {
                 return order::admit_own(&mut waiting.lines, terms, free, buckets, rest);
             }
             let served = order::serve(&waiting.lines, terms, free);

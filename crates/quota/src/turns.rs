@@ -46,6 +46,7 @@ impl Turns {
         while self.0.get(1).is_some_and(|step| step.at_ms <= now_ms) {
             self.0.pop_front();
         }
+        let settle = settle && !mutation::on("seat-unsettled");
         let (wait_ms, step_ms) = if settle { (SETTLE_MS, STEP_MS) } else { (0, 0) };
         let soonest_ms = now_ms.saturating_add(wait_ms);
         let latest_ms = soonest_ms.saturating_add(SPREAD_MS);

@@ -14,11 +14,18 @@ use crate::trace::Trace;
 /// The pool that front-ends share, and no others.
 pub const POOL: &str = "ent";
 
+/// The name of a front-end.
+pub fn name(number: u64) -> String {
+    format!("front-{number}")
+}
+
 /// A front-end on a machine.
 #[derive(Clone)]
 pub struct FrontEnd {
     /// Its number.
     pub number: u64,
+    /// Its pool.
+    pub pool: &'static str,
     /// Which of its lives this is.
     pub life: u64,
     /// Its lot.
@@ -34,18 +41,13 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Its name.
-    pub fn name(&self) -> String {
-        format!("front-{}", self.number)
-    }
-
     /// Notes what it may use from now on.
     pub fn uses(&self, slots: u64, until_ns: u64) {
         let at_ns = system::now_ns();
         self.trace.record(Record::Use(Use {
             at_ns,
-            pool: POOL.into(),
-            holder: self.name(),
+            pool: self.pool.into(),
+            holder: name(self.number),
             lease: self.life,
             slots,
             until_ns: until_ns.max(at_ns),
@@ -62,9 +64,9 @@ impl FrontEnd {
         };
         let holder = loop {
             let holder = Holder::on(Nodes::with(&self.addresses, options.clone()))
-                .pool(POOL)
+                .pool(self.pool)
                 .region(["north", "south"][self.number as usize % 2])
-                .name(self.name())
+                .name(name(self.number))
                 .reserve(3)
                 .report_every(Duration::from_millis(600));
             match holder.await {
@@ -75,7 +77,7 @@ impl FrontEnd {
                 return;
             }
         };
-        let watching = tokio::spawn(self.clone().watch(holder.watch()));
+        let watching = tokio::spawn(self.clone().watch(holder.watch(), |_| {}));
         let mut seats = Vec::new();
         while !stop() {
             tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
@@ -102,7 +104,12 @@ impl FrontEnd {
         watching.abort();
     }
 
-    async fn watch(self, mut status: tokio::sync::watch::Receiver<client::Status>) {
+    /// Notes what it may use, whenever that changes, and tells until when.
+    pub async fn watch(
+        self,
+        mut status: tokio::sync::watch::Receiver<client::Status>,
+        tell: impl Fn(u64),
+    ) {
         let mut noted = (0, 0);
         loop {
             let (slots, left) = {
@@ -110,13 +117,11 @@ impl FrontEnd {
                 (status.slots, status.expires_in)
             };
             let until_ns = system::now_ns() + true_ns(left, self.drift_ppm);
-            let (slots, until_ns) = match left.is_zero() {
-                true => (0, system::now_ns()),
-                false => (slots, until_ns),
-            };
-            if slots != noted.0 || (slots > 0 && until_ns.abs_diff(noted.1) > 20_000_000) {
+            let has_moved = !left.is_zero() && until_ns.abs_diff(noted.1) > 20_000_000;
+            if slots != noted.0 || has_moved {
                 noted = (slots, until_ns);
                 self.uses(slots, until_ns);
+                tell(until_ns);
             }
             if status.changed().await.is_err() {
                 return;

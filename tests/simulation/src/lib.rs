@@ -6,10 +6,12 @@
 //! one thread, and all chance comes from the seed ([`system`]): the same seed is the same run.
 
 pub mod asker;
+pub mod crowd;
 pub mod disk;
 pub mod faults;
 pub mod fronts;
 pub mod host;
+pub mod line;
 pub mod net;
 pub mod operator;
 pub mod run;

@@ -11,6 +11,7 @@ use check::history::{Answer, Change};
 use client::{Nodes, Options};
 
 use crate::asker::{self, Asker};
+use crate::crowd;
 use crate::fronts;
 use crate::run::{Phase, address};
 use crate::trace::Trace;
@@ -80,7 +81,7 @@ impl Operator {
         }
         // Whether all slots come free.
         loop {
-            for pool in [asker::POOL, fronts::POOL] {
+            for pool in [asker::POOL, fronts::POOL, crowd::POOL] {
                 // Of a node that is no member nothing can be learnt.
                 for _ in 0..12 {
                     let answer = self.asker.inspect_as(pool, false).await;
@@ -132,7 +133,12 @@ impl Operator {
     }
 
     async fn set_up(&mut self) {
-        for (pool, capacity) in [(asker::POOL, 150), (fronts::POOL, 60)] {
+        let pools = [
+            (asker::POOL, 150),
+            (fronts::POOL, 60),
+            (crowd::POOL, crowd::CAPACITY),
+        ];
+        for (pool, capacity) in pools {
             let set = v1::SetPool {
                 name: pool.into(),
                 capacity,

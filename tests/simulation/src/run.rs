@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use check::history::{Applied, FORMAT, Leads, Moment, Record, Run};
+use client::keys::Keys;
 use node::{Config, Ground, Node};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::asker::Asker;
+use crate::crowd::{self, Crowd};
 use crate::disk::Disk;
 use crate::faults::Faults;
-use crate::fronts::FrontEnd;
+use crate::fronts::{self, FrontEnd};
 use crate::host::Host;
+use crate::line;
 use crate::net::Net;
 use crate::operator::Operator;
 use crate::system;
@@ -23,12 +26,17 @@ use crate::trace::{Trace, hash};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
-/// Front-ends, askers and the operator have numbers of machines from these on.
+/// Front-ends, those of them with a queue, askers and the operator have numbers of machines from these on.
 pub const FRONTS: u64 = 100;
+/// As above.
+pub const LINES: u64 = 120;
 /// As above.
 pub const ASKERS: u64 = 200;
 /// As above.
 pub const OPERATOR: u64 = 300;
+
+/// What tickets are signed with.
+const KEY: &str = "1 = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// What came of a run.
 pub struct Outcome {
@@ -103,11 +111,22 @@ pub struct World {
     seed: u64,
     phase: Phase,
     done: Arc<AtomicU32>,
+    crowd: Crowd,
+    /// The file of keys that tickets are signed with.
+    keys: PathBuf,
 }
 
 /// The address of a node.
 pub fn address(id: u64) -> String {
     format!("node-{id}:4500")
+}
+
+/// The pool that a front-end's machine is for.
+fn pool(id: u64) -> &'static str {
+    match id {
+        LINES.. => crowd::POOL,
+        _ => fronts::POOL,
+    }
 }
 
 /// Runs a seed.
@@ -148,6 +167,7 @@ pub fn run(seed: u64, dir: &Path, verbose: bool) -> std::io::Result<Outcome> {
         step(&mut world, &mut now);
     }
     world.phase.0.0.store(false, Ordering::Relaxed);
+    world.crowd.healed();
     trace.record(Record::Healed(Moment { at_ns: now }));
     let drain = drain.max(now + 16 * S);
     while now < drain {
@@ -216,15 +236,26 @@ impl World {
         });
         let members = members.collect::<std::io::Result<Vec<_>>>()?;
         let fronts = (0..3).map(|number| FRONTS + number);
+        let lines = (0..4).map(|number| LINES + number);
         let askers = (0..3).map(|number| ASKERS + number);
-        let others = fronts.chain(askers).chain([OPERATOR]).map(|id| Other {
-            id,
-            host: Host::new(drift_ppm(&mut random)),
-            up_at_ns: if id == OPERATOR { 300 * MS } else { 5 * S },
-            lives: 0,
-        });
+        let others = fronts
+            .chain(lines.clone())
+            .chain(askers)
+            .chain([OPERATOR])
+            .map(|id| Other {
+                id,
+                host: Host::new(drift_ppm(&mut random)),
+                up_at_ns: if id == OPERATOR { 300 * MS } else { 5 * S },
+                lives: 0,
+            });
+        let known = Keys::parse(KEY).map_err(std::io::Error::other)?;
+        let keys = dir.join("keys");
+        std::fs::write(&keys, KEY)?;
+        let doors = lines.map(|id| id - FRONTS);
         Ok(Self {
             others: others.collect(),
+            crowd: Crowd::new(seed ^ 0xc0d, trace.clone(), known, doors),
+            keys,
             random,
             trace,
             net,
@@ -294,6 +325,7 @@ impl World {
                 Some(at) => self.others[at].host.step(tick_ns),
             }
         }
+        self.crowd.look();
         if now_ns % (20 * MS) < tick_ns {
             self.observe(now_ns, now_ns % (100 * MS) < tick_ns);
         }
@@ -387,6 +419,7 @@ impl World {
             _ => {
                 let front = FrontEnd {
                     number: id - FRONTS,
+                    pool: pool(id),
                     life,
                     seed,
                     drift_ppm,
@@ -394,8 +427,12 @@ impl World {
                     dial,
                     trace,
                 };
+                let (crowd, keys) = (self.crowd.clone(), self.keys.clone());
                 other.host.start(async move {
-                    front.run(|| phase.over()).await;
+                    match id {
+                        LINES.. => line::run(front, crowd, keys, || phase.over()).await,
+                        _ => front.run(|| phase.over()).await,
+                    }
                     finished();
                     std::future::pending::<()>().await;
                 });
@@ -411,6 +448,7 @@ impl World {
         if (FRONTS..ASKERS).contains(&other.id) {
             let front = FrontEnd {
                 number: other.id - FRONTS,
+                pool: pool(other.id),
                 life: other.lives,
                 seed: 0,
                 drift_ppm: 0,
@@ -419,6 +457,7 @@ impl World {
                 trace: self.trace.clone(),
             };
             front.uses(0, 0);
+            self.crowd.died(front.number);
         }
     }
 }
