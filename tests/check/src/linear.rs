@@ -6,6 +6,7 @@
 //! capacities and the figures of the pool count too, unless some of its holders' requests are not recorded.
 
 mod requests;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -14,6 +15,7 @@ use crate::history::{Answer, Call, Change, Operation, Record};
 use crate::lease::{Asked, Leases, Step};
 use crate::verdict::{Rule, Violation, violation};
 use crate::wgl::{self, Found, Timed};
+use shown::Shown;
 
 /// How long the state machine remembers a lease that has ended.
 const REMEMBER_NS: u64 = 15 * 60 * 1_000_000_000;
@@ -234,19 +236,20 @@ impl<'a> Index<'a> {
     /// The requests, and what time may do to the leases that they got.
     fn steps(&self, operations: &[&'a Operation]) -> Vec<Timed<Step<'a>>> {
         let requests = self.requests(operations);
+        let shown = Shown::of(operations, requests.keys().map(|asked| asked.holder));
         let mut steps: Vec<Timed<Step<'a>>> = operations
             .iter()
             .map(|o| {
                 let Timed {
-                    from,
+                    mut from,
                     mut until,
                     surely,
                     ..
                 } = self.timed(o);
                 let step = Step::Asked(&o.call, &o.answer);
-                if let Some(request) = self.names(&o.call).and_then(|asked| requests.get(&asked))
-                    && !surely
-                {
+                let asked = self.names(&o.call).filter(|_| !surely);
+                if let Some((asked, request)) = asked.and_then(|a| Some((a, requests.get(&a)?))) {
+                    from = shown.carried_out_from(asked, from);
                     until = request.carried_out_by_ns;
                 }
                 Timed {
@@ -259,12 +262,14 @@ impl<'a> Index<'a> {
             .collect();
         for (&asked, request) in &requests {
             let expires = request.invoke_ns + request.lasts_ns.unwrap_or(SHORTEST_LEASE_NS);
+            let expires = (expires, request.expires_by_ns);
+            let expires = shown.expires_within(asked, request.answered_ns, expires);
             let forgets = request.invoke_ns + REMEMBER_NS / 5 * 4;
             let ends = [
-                (expires, request.expires_by_ns, Step::Expires(asked)),
-                (forgets, request.forgets_by_ns, Step::Forgets(asked)),
+                (expires, Step::Expires(asked)),
+                ((forgets, request.forgets_by_ns), Step::Forgets(asked)),
             ];
-            for (from, until, operation) in ends {
+            for ((from, until), operation) in ends {
                 if from < until && from <= self.end_ns {
                     steps.push(Timed {
                         from,

@@ -26,6 +26,7 @@ impl<'a> Index<'a> {
                     let per_ms = 1_000_000 - u64::from(granted.drift_ppm.min(1_000_000));
                     request.lasts_ns = Some(granted.ttl_ms.saturating_mul(per_ms));
                     request.lease = Some(granted.lease);
+                    request.answered_ns = request.answered_ns.min(operation.return_ns);
                 }
                 (_, Answer::Returned { .. }) => {}
                 _ => continue,
@@ -55,8 +56,9 @@ impl<'a> Index<'a> {
 /// A numbered request, from all the times that it was sent.
 pub struct Request {
     pub returns: bool,
-    /// When it was first sent.
+    /// When it was first sent, and first answered with a grant.
     pub invoke_ns: u64,
+    pub answered_ns: u64,
     /// How long its grant lasts at least from then on, where it is known.
     pub lasts_ns: Option<u64>,
     /// The lease, where it is known.
@@ -79,6 +81,7 @@ impl Request {
         Self {
             returns: matches!(call, Call::Return { .. }),
             invoke_ns: u64::MAX,
+            answered_ns: u64::MAX,
             lasts_ns: None,
             lease,
             carried_out_by_ns: u64::MAX,
