@@ -93,7 +93,8 @@ impl Door {
     pub fn poll(&self, now: Duration, token: &str) -> Result<Turn, TokenError> {
         let inner = &mut *self.lock();
         let token = self.read(inner, now, token)?;
-        let standing = if token.issuer == self.issuer() {
+        let own = token.issuer == self.issuer() && !inner.queue.gave_up(token.id);
+        let standing = if own {
             inner.queue.poll(now, token.id)
         } else {
             inner.queue.show(now, shown(&token))
@@ -345,6 +346,36 @@ mod tests {
             one.lock().queue.report(at(15)).claims[0].issuer,
             quota::issuer("portal-2", 1)
         );
+    }
+
+    #[test]
+    fn who_comes_back_after_the_token_was_given_up_is_not_turned_away() {
+        let (_dir, keys) = keys();
+        let one = door("portal-1", &keys, &grant(10, 0, false));
+        let token = ticket(&one.arrive(at(10), "pupils").unwrap());
+        let id = one.id(at(10), &token).unwrap();
+        one.granted(
+            at(11),
+            &Grant {
+                asked: vec![id],
+                ..grant(11, 0, false)
+            },
+        );
+        // The other one has died since, and what it would have issued was never seen.
+        assert_eq!(one.poll(at(12), &token), Ok(Turn::Checking));
+        let report = one.lock().queue.report(at(12));
+        assert_eq!((report.released, report.claims[0].id), (vec![id], id));
+        one.granted(
+            at(13),
+            &Grant {
+                claims: vec![(id, quota::Claimed::Granted)],
+                ..grant(13, 0, false)
+            },
+        );
+        let again = ticket(&one.poll(at(14), &token).unwrap());
+        // It is its own again, until it is used up.
+        assert_eq!(one.leave(at(15), &again), Ok(()));
+        assert_eq!(one.poll(at(16), &token), Err(TokenError::AlreadyUsed));
     }
 
     #[test]

@@ -13,7 +13,8 @@ use quota::{Claimed, KEPT, TokenClaim};
 
 /// Most tokens that wait to be claimed.
 const MAX_SHOWN: usize = 65_536;
-/// How long a refusal is remembered, so that its token is not claimed again at every poll.
+/// How long a refusal is remembered, so that its token is not claimed again at every poll; and a token that was
+/// given up, whose user may come back before the other front-end has issued it anew.
 const REMEMBER_S: u32 = 60;
 
 /// What is under way with the other front-ends of the region.
@@ -27,6 +28,8 @@ pub struct Claims {
     places: BTreeMap<u64, u32>,
     /// Tokens used up elsewhere, and until when to remember it.
     used_up: BTreeMap<u64, u32>,
+    /// Tokens given up to another front-end, and until when to remember it.
+    given_up: BTreeMap<u64, u32>,
     /// Answers to who asks for a token of ours, and whether it was released.
     answers: VecDeque<(u64, bool)>,
     /// How many of them the last report had, and how many claims.
@@ -46,6 +49,12 @@ impl Claims {
         } else {
             Standing::Gone
         }
+    }
+
+    /// Whether a token was given up to another front-end. Whoever shows it here again, as that one is gone or
+    /// they have changed their mind, is not turned away: it is claimed like one of the others'.
+    pub fn gave_up(&self, id: u64) -> bool {
+        self.given_up.contains_key(&id)
     }
 
     /// Claims a token no more.
@@ -155,6 +164,7 @@ impl Queue {
         let told = std::mem::take(&mut self.claims.told);
         self.claims.answers.drain(..told);
         self.claims.used_up.retain(|_, until| now_s < *until);
+        self.claims.given_up.retain(|_, until| now_s < *until);
         // Those that are not settled come again after the others.
         let claimed = std::mem::take(&mut self.claims.claimed);
         let order = &mut self.claims.order;
@@ -175,6 +185,10 @@ impl Queue {
         for &id in &grant.asked {
             if !self.claims.answers.iter().any(|answer| answer.0 == id) {
                 let released = self.release(id);
+                if released && self.claims.given_up.len() < MAX_SHOWN {
+                    let until = now_s.saturating_add(REMEMBER_S);
+                    self.claims.given_up.insert(id, until);
+                }
                 self.claims.answers.push_back((id, released));
             }
         }
@@ -183,6 +197,7 @@ impl Queue {
     /// The user of a token that was claimed takes the place that it says: who had a seat waits with the
     /// second of arrival that they had, before nearly everybody, and goes on with the session.
     fn adopt(&mut self, id: u64, now_s: u32) {
+        self.claims.given_up.remove(&id);
         let Some((shown, seen)) = self.claims.shown.remove(&id) else {
             // Withdrawn meanwhile. Whoever shows the token again claims it again, from this front-end.
             return;

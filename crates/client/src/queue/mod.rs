@@ -235,6 +235,11 @@ impl Queue {
         }
     }
 
+    /// Whether a token was given up to another front-end lately: it is to be shown, not polled.
+    pub fn gave_up(&self, id: u64) -> bool {
+        self.find(id).is_none() && self.claims.gave_up(id)
+    }
+
     /// A user goes, out of the queue or out of the session. Says whether the user was known.
     pub fn leave(&mut self, now: Duration, id: u64) -> bool {
         let Some(at) = self.find(id) else {
