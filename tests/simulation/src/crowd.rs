@@ -89,6 +89,8 @@ struct Person {
     sits_ns: u64,
     /// When they go, once they sit.
     goes_ns: Option<u64>,
+    /// Whether the last answer was that their token is good no more.
+    refused: bool,
 }
 
 impl Crowd {
@@ -251,6 +253,7 @@ impl Inner {
                 silently: self.random.bool(),
                 sits_ns: self.random.u64(300..5_000) * MS,
                 goes_ns: None,
+                refused: false,
             };
             self.came += 1;
             self.people.insert(self.came, person);
@@ -276,12 +279,19 @@ impl Inner {
             },
             Some((id, token)) => match front.poll(token) {
                 Ok(turn) => turn,
+                // Why may still be to be told.
+                Err(_) if !person.refused => {
+                    person.refused = true;
+                    person.asks_ns = now_ns + 300 * MS;
+                    return true;
+                }
                 Err(why) => {
                     self.is_refused(*id, person.door, why);
                     return false;
                 }
             },
         };
+        person.refused = false;
         match turn {
             Turn::Checking => person.asks_ns = now_ns + 1_000 * MS,
             Turn::Waiting { ticket, .. } => {

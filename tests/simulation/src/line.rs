@@ -9,8 +9,8 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::crowd::{self, Crowd};
 use crate::fronts::{FrontEnd, name};
 
-/// Whoever gives no sign for so long is dropped.
-const SILENCE: Duration = Duration::from_secs(8);
+/// Whoever gives no sign for so long is dropped: longer than a front-end stands still.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Serves the crowd until told to stop, and gives the lease back when nobody is left.
 pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -> bool) {
