@@ -27,6 +27,8 @@ pub struct Asker {
     pub client: u64,
     /// Its lot.
     pub random: fastrand::Rng,
+    /// Whether it reads all the time, to catch whoever answers from an old state.
+    pub reads: bool,
     channels: Vec<Channel>,
     drift_ppm: i64,
     trace: Trace,
@@ -67,6 +69,7 @@ impl Asker {
         Self {
             client,
             random: fastrand::Rng::with_seed(seed),
+            reads: false,
             channels: channels.collect(),
             drift_ppm,
             trace,
@@ -84,9 +87,14 @@ impl Asker {
     /// Asks for this and that until told to stop, and gives everything back then.
     pub async fn run(mut self, stop: impl Fn() -> bool) {
         while !stop() {
-            let pause = self.random.u64(20..500);
+            let most = if self.reads { 60 } else { 500 };
+            let pause = self.random.u64(20..most);
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            self.once().await;
+            if self.reads && self.random.u32(0..4) > 0 {
+                self.leases().await;
+            } else {
+                self.once().await;
+            }
         }
         for _ in 0..20 {
             let Some(lease) = self.lease else {

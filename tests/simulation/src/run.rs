@@ -400,7 +400,8 @@ impl World {
         other.lives += 1;
         self.net.back(other.id);
         let (id, life, drift_ppm) = (other.id, other.lives, other.host.drift_ppm);
-        let seed = self.seed ^ (id << 16) ^ (life << 32);
+        let run_seed = self.seed;
+        let seed = run_seed ^ (id << 16) ^ (life << 32);
         let dial = self.net.dialler(id);
         let (known, way, noted) = (addresses.clone(), dial.clone(), trace.clone());
         // On its own machine, for connections have tasks.
@@ -412,7 +413,10 @@ impl World {
                 operator.run(phase).await;
             }),
             ASKERS.. => other.host.start(async move {
-                asker().run(|| phase.over()).await;
+                let mut asker = asker();
+                // Not in every run: what so many reads show together takes long to explain.
+                asker.reads = id == ASKERS && run_seed % 4 == 3;
+                asker.run(|| phase.over()).await;
                 finished();
                 std::future::pending::<()>().await;
             }),
