@@ -2,7 +2,7 @@
 
 use crate::disk::Speed;
 use crate::net::Quality;
-use crate::run::World;
+use crate::run::{ASKERS, World};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000 * MS;
@@ -65,7 +65,7 @@ impl Faults {
             return;
         }
         self.next_ns = now_ns + self.random.u64(0..2 * self.pause_ms) * MS;
-        match self.random.u32(0..22) {
+        match self.random.u32(0..24) {
             0..=5 => self.part(world, now_ns),
             6..=7 => self.worsen(world, now_ns),
             8..=11 => self.crash(world, now_ns),
@@ -74,6 +74,7 @@ impl Faults {
             13..=15 => self.stop(world, now_ns),
             16..=17 => self.slow(world, now_ns),
             18..=19 => self.turn_clock(world),
+            20..=21 => self.answer_late(world, now_ns),
             _ => self.crash_client(world, now_ns),
         }
     }
@@ -163,24 +164,32 @@ impl Faults {
             }
             _ => {
                 let client = self.random.usize(0..world.others.len());
-                if self.random.bool() {
-                    return self.cut_off(world, client, now_ns);
-                }
-                let id = world.others[client].id;
-                let late = Quality {
-                    slowest_ns: 700 * MS,
-                    lost_permille: 0,
-                };
-                for &node in &nodes {
-                    world.net.worsen(node, id, late);
-                }
-                let cut_ns = now_ns + self.random.u64(700..2_500) * MS;
-                self.next = Some((cut_ns, Act::CutOff(client)));
-                world
-                    .trace
-                    .fault("late answers", format!("to machine {id}"));
+                self.cut_off(world, client, now_ns);
             }
         }
+    }
+
+    /// Answers to a front-end come late, and then it is cut off.
+    fn answer_late(&mut self, world: &mut World, now_ns: u64) {
+        if self.mend_ns.is_some() {
+            return;
+        }
+        let fronts = world.others.iter().take_while(|other| other.id < ASKERS);
+        let client = self.random.usize(0..fronts.count());
+        let id = world.others[client].id;
+        let late = Quality {
+            slowest_ns: 900 * MS,
+            lost_permille: 0,
+        };
+        for member in &world.members {
+            world.net.worsen(member.id, id, late);
+        }
+        let cut_ns = now_ns + self.random.u64(700..2_500) * MS;
+        self.next = Some((cut_ns, Act::CutOff(client)));
+        self.mend_ns = Some(cut_ns + S);
+        world
+            .trace
+            .fault("late answers", format!("to machine {id}"));
     }
 
     /// Cuts a client off, often for longer than its lease.
