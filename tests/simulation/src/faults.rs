@@ -58,7 +58,11 @@ impl Faults {
         if let Some((_, act)) = self.next.take_if(|(at, _)| *at <= now_ns) {
             match act {
                 Act::CutPower => self.cut_power(world, now_ns),
-                Act::CutOff(at) => self.cut_off(world, at, now_ns),
+                Act::CutOff(at) => {
+                    // For longer than its lease lasts.
+                    let lasts_ms = self.random.u64(5_200..LONGEST_MS);
+                    self.cut_off(world, at, now_ns + lasts_ms * MS);
+                }
             }
         }
         if now_ns < self.next_ns || now_ns + S > until_ns {
@@ -164,7 +168,8 @@ impl Faults {
             }
             _ => {
                 let client = self.random.usize(0..world.others.len());
-                self.cut_off(world, client, now_ns);
+                let lasts_ms = self.random.u64(300..LONGEST_MS);
+                self.cut_off(world, client, now_ns + lasts_ms * MS);
             }
         }
     }
@@ -192,9 +197,9 @@ impl Faults {
             .fault("late answers", format!("to machine {id}"));
     }
 
-    /// Cuts a client off, often for longer than its lease.
-    fn cut_off(&mut self, world: &mut World, client: usize, now_ns: u64) {
-        self.mend_ns = Some(now_ns + self.random.u64(300..LONGEST_MS) * MS);
+    /// Cuts a client off.
+    fn cut_off(&mut self, world: &mut World, client: usize, until_ns: u64) {
+        self.mend_ns = Some(until_ns);
         let client = world.others[client].id;
         for member in &world.members {
             world.net.cut(client, member.id);
