@@ -57,6 +57,16 @@ impl Claims {
         self.given_up.contains_key(&id)
     }
 
+    fn give_up(&mut self, id: u64, now_s: u32) {
+        if self.given_up.len() < MAX_SHOWN {
+            self.given_up.insert(id, now_s.saturating_add(REMEMBER_S));
+        }
+    }
+
+    fn use_up(&mut self, id: u64, now_s: u32) {
+        self.used_up.insert(id, now_s.saturating_add(REMEMBER_S));
+    }
+
     /// Claims a token no more.
     pub fn withdraw(&mut self, id: u64) -> bool {
         self.shown.remove(&id).is_some()
@@ -173,9 +183,12 @@ impl Queue {
             match claimed {
                 Claimed::Pending | Claimed::TooMany => {}
                 Claimed::Refused => {
-                    if self.claims.shown.remove(&id).is_some() {
-                        let until = now_s.saturating_add(REMEMBER_S);
-                        self.claims.used_up.insert(id, until);
+                    if let Some((shown, _)) = self.claims.shown.remove(&id) {
+                        // Who kept it has lost it to another front-end.
+                        match shown.issuer {
+                            KEPT => self.claims.give_up(id, now_s),
+                            _ => self.claims.use_up(id, now_s),
+                        }
                         self.let_go(id);
                     }
                 }
@@ -185,9 +198,8 @@ impl Queue {
         for &id in &grant.asked {
             if !self.claims.answers.iter().any(|answer| answer.0 == id) {
                 let released = self.release(id);
-                if released && self.claims.given_up.len() < MAX_SHOWN {
-                    let until = now_s.saturating_add(REMEMBER_S);
-                    self.claims.given_up.insert(id, until);
+                if released {
+                    self.claims.give_up(id, now_s);
                 }
                 self.claims.answers.push_back((id, released));
             }

@@ -200,6 +200,8 @@ fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
     assert_eq!(events, [Event::Moved(seated), Event::Moved(moved)]);
     assert_eq!((queue.waiting(), queue.in_use()), (1, 1));
     assert_eq!(queue.poll(at(22), moved.id), Standing::Gone);
+    let back = |user: User| queue.gave_up(user.id);
+    assert_eq!([moved, seated, here].map(back), [true, true, false]);
     assert!(matches!(queue.poll(at(22), here.id), Standing::Waiting(_)));
     assert!(matches!(queue.poll(at(22), stays.id), Standing::Seated(_)));
     let report = queue.report(at(23));
