@@ -12,12 +12,13 @@
 //! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
 //! change of leader: cluster time stood still meanwhile, and not all know that yet. The other is among those whose
 //! seconds had their turn before, as they came with older tickets or found no slot: a slot is kept for each, and who
-//! hears of it is seated.
+//! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch: what it did not hear
+//! has moved the turns on.
 //!
 //! A front-end is in touch while its reports are answered as often as they should be, once a second. Answers show
 //! as uses whose end moves on; one that no use tells of is taken to be in touch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Record, Use, Waits};
 use crate::verdict::{Rule, Violation, violation};
@@ -69,7 +70,8 @@ pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
     lines.filter_map(|users| all.check(&users)).collect()
 }
 
-/// From when to when a front-end was in touch, without the slack at the beginning of each time.
+/// From when to when a front-end was in touch, without the slack at the beginning of each time: the beginning may
+/// come after the end.
 fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
     uses.sort_by_key(|using| using.at_ns);
     let mut firm: Vec<(u64, u64)> = Vec::new();
@@ -90,7 +92,6 @@ fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
             }
         }
     }
-    firm.retain(|(from, until)| from < until);
     firm
 }
 
@@ -163,6 +164,8 @@ impl Lines<'_> {
         let mut seated: Vec<(u64, u32)> = seated.collect();
         seated.sort_unstable();
         let mut seated = seated.into_iter().peekable();
+        let lost = self.lost(users);
+        let older = older(users);
         // Up to which second all have had their turn.
         let mut reached = None;
         let mut waiting: BTreeMap<(u32, u64), (&Waits, u64)> = BTreeMap::new();
@@ -180,7 +183,12 @@ impl Lines<'_> {
                     {
                         reached = reached.max(Some(second));
                     }
-                    let is_late = reached >= Some(user.second);
+                    // Others may have had their turn and not heard of it.
+                    let came_ns = user.at_ns.saturating_sub(self.slack_ns);
+                    let here = older.get(user.holder.as_str());
+                    let is_late = reached >= Some(user.second)
+                        || here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
+                        || lost.range(came_ns..=at).next().is_some();
                     let allowed = match is_late || self.has_new_leader(at) {
                         true => TOUCH_NS,
                         false => SHARPNESS_NS,
@@ -194,6 +202,16 @@ impl Lines<'_> {
             }
         }
         None
+    }
+
+    /// When a front-end of a line was no more in touch.
+    fn lost(&self, users: &[&Waits]) -> BTreeSet<u64> {
+        let holders: BTreeSet<(&str, &str)> = users
+            .iter()
+            .map(|user| (user.pool.as_str(), user.holder.as_str()))
+            .collect();
+        let touch = holders.iter().filter_map(|holder| self.touch.get(holder));
+        touch.flatten().map(|(_, until)| *until).collect()
     }
 
     /// Whether front-ends may not all have heard of the leader yet.

@@ -24,9 +24,9 @@ pub const CAPACITY: u64 = 12;
 /// A front-end that gives no answer for so long is given up.
 const ANSWER_NS: u64 = 1_500 * MS;
 /// Whoever waits is seated within this once all is whole again.
-const SERVED_NS: u64 = 40_000 * MS;
-/// For so long after that people still come.
-const COME_NS: u64 = 4_000 * MS;
+const SERVED_NS: u64 = 50_000 * MS;
+/// For so long after that people still come, so that there is order to be seen while nothing is broken.
+const COME_NS: u64 = 12_000 * MS;
 const MS: u64 = 1_000_000;
 
 /// The region of a front-end: three share one, and one has its own.
