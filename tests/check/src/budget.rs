@@ -168,10 +168,20 @@ fn check_pool(pool: &str, mut uses: Vec<&Use>, capacities: Vec<Capacity>) -> Opt
     None
 }
 
+/// What is known of a lease.
+struct Held<'a> {
+    /// The last record.
+    last: &'a Use,
+    /// What may be used by it now.
+    used: u64,
+    /// What may be used again after a renewal.
+    nominal: u64,
+}
+
 #[derive(Default)]
 struct Sweep<'a> {
-    /// By holder and lease: the last record, and what may be used by it now.
-    leases: BTreeMap<(&'a str, u64), (&'a Use, u64)>,
+    /// By holder and lease.
+    leases: BTreeMap<(&'a str, u64), Held<'a>>,
     /// Sum of what may be used now.
     used: u64,
     /// The same where no time had run out: what may come back by a renewal.
@@ -185,27 +195,39 @@ impl<'a> Sweep<'a> {
     fn apply(&mut self, at: u64, event: Event<'a>) {
         match event {
             Event::Uses(using) => {
-                let now = if using.until_ns > at {
-                    using.slots
-                } else {
-                    using.floor
-                };
+                let over = using.until_ns <= at;
+                let used = if over { using.floor } else { using.slots };
+                let mut nominal = using.slots.max(using.floor);
                 let key = (using.holder.as_str(), using.lease);
-                if let Some((before, used)) = self.leases.insert(key, (using, now)) {
-                    self.used -= used;
-                    self.nominal -= before.slots.max(before.floor);
+                self.ends_before(key);
+                if let Some(before) = self.leases.get(&key) {
+                    self.used -= before.used;
+                    self.nominal -= before.nominal;
+                    // One that has run out by the holder's clock was not given up: a late renewal brings it back.
+                    if over {
+                        nominal = nominal.max(before.nominal);
+                    }
                 }
-                self.used += now;
-                self.nominal += using.slots.max(using.floor);
+                self.used += used;
+                self.nominal += nominal;
+                let last = using;
+                self.leases.insert(
+                    key,
+                    Held {
+                        last,
+                        used,
+                        nominal,
+                    },
+                );
             }
             Event::Ends(using) => {
                 let key = (using.holder.as_str(), using.lease);
                 // One that was replaced in time says nothing any more.
-                if let Some((last, used)) = self.leases.get_mut(&key)
-                    && std::ptr::eq(*last, using)
+                if let Some(held) = self.leases.get_mut(&key)
+                    && std::ptr::eq(held.last, using)
                 {
-                    self.used = self.used - *used + using.floor;
-                    *used = using.floor;
+                    self.used = self.used - held.used + using.floor;
+                    held.used = using.floor;
                 }
             }
             Event::Holds(slots) => *self.capacities.entry(slots).or_default() += 1,
@@ -215,6 +237,16 @@ impl<'a> Sweep<'a> {
                 }
                 self.capacities.retain(|_, count| *count > 0);
             }
+        }
+    }
+
+    /// A holder has one lease at a time: the one before this is not renewed any more.
+    fn ends_before(&mut self, (holder, lease): (&'a str, u64)) {
+        let mut older = self.leases.range_mut((holder, 0)..(holder, lease));
+        if let Some((_, held)) = older.next_back() {
+            self.nominal -= held.nominal;
+            held.nominal = held.used.max(held.last.floor);
+            self.nominal += held.nominal;
         }
     }
 
@@ -230,8 +262,8 @@ impl<'a> Sweep<'a> {
 
     /// Who uses how much.
     fn who(&self) -> String {
-        let using = self.leases.iter().filter(|(_, (_, used))| *used > 0);
-        let each = using.map(|((holder, lease), (_, used))| format!("{holder} {used} ({lease})"));
+        let using = self.leases.iter().filter(|(_, held)| held.used > 0);
+        let each = using.map(|((holder, lease), held)| format!("{holder} {} ({lease})", held.used));
         each.collect::<Vec<_>>().join(", ")
     }
 }

@@ -12,8 +12,8 @@
 //! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
 //! change of leader: cluster time stood still meanwhile, and not all know that yet. The other is among those whose
 //! seconds had their turn before, as they came with older tickets or found no slot: a slot is kept for each, and who
-//! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch: what it did not hear
-//! has moved the turns on.
+//! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch or be back: what it
+//! did not hear has moved the turns on, and those who wait there may shut a region at once that was about to open.
 //!
 //! A front-end is in touch while its reports are answered as often as they should be, once a second. Answers show
 //! as uses whose end moves on; one that no use tells of is taken to be in touch.
@@ -164,7 +164,7 @@ impl Lines<'_> {
         let mut seated: Vec<(u64, u32)> = seated.collect();
         seated.sort_unstable();
         let mut seated = seated.into_iter().peekable();
-        let lost = self.lost(users);
+        let changes = self.changes(users);
         let older = older(users);
         // Up to which second all have had their turn.
         let mut reached = None;
@@ -188,7 +188,7 @@ impl Lines<'_> {
                     let here = older.get(user.holder.as_str());
                     let is_late = reached >= Some(user.second)
                         || here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
-                        || lost.range(came_ns..=at).next().is_some();
+                        || changes.range(came_ns..=at).next().is_some();
                     let allowed = match is_late || self.has_new_leader(at) {
                         true => TOUCH_NS,
                         false => SHARPNESS_NS,
@@ -204,14 +204,17 @@ impl Lines<'_> {
         None
     }
 
-    /// When a front-end of a line was no more in touch.
-    fn lost(&self, users: &[&Waits]) -> BTreeSet<u64> {
+    /// When a front-end of a line lost touch, or was back.
+    fn changes(&self, users: &[&Waits]) -> BTreeSet<u64> {
         let holders: BTreeSet<(&str, &str)> = users
             .iter()
             .map(|user| (user.pool.as_str(), user.holder.as_str()))
             .collect();
         let touch = holders.iter().filter_map(|holder| self.touch.get(holder));
-        touch.flatten().map(|(_, until)| *until).collect()
+        let changes = touch.flatten();
+        changes
+            .flat_map(|&(from, until)| [from.saturating_sub(self.slack_ns), until])
+            .collect()
     }
 
     /// Whether front-ends may not all have heard of the leader yet.

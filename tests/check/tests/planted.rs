@@ -113,6 +113,13 @@ fn a_lowered_capacity_drains_and_never_grows() {
     assert_eq!(lowered(vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S)]), []);
     let up = vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S), lasts(1, 3, 7 * S)];
     assert_eq!(lowered(up), [Rule::Budget]);
+    // One that ran out for its holder may be renewed all the same; one that was given up may not.
+    let back = |slots, until| {
+        let gone = uses(1, slots, 6 * S, until, 0);
+        lowered(vec![gone, lasts(2, 4, 7 * S), lasts(1, 6, 7 * S)])
+    };
+    assert_eq!(back(0, 6 * S), []);
+    assert_eq!(back(0, 6 * S + 1), [Rule::Budget]);
     // Where nobody knows whether it was raised, it may have been.
     let raised = [
         capacity("a", 10, 0, set(1)),
@@ -294,6 +301,20 @@ fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
     assert_eq!(found(std::slice::from_ref(&soon), 30), [Rule::Order]);
     // The front-end where the first waits has fallen silent, or was not back for long.
     assert_eq!(found(&[], 18), []);
+    // One that comes back may shut a region that was about to open, and not all hear of it at once.
+    let back = |at| {
+        let other: Vec<Record> = touch("portal-3", 12).filter(|_| at > 0).collect();
+        let again = touch("portal-3", 30)
+            .filter(|record| matches!(record, Record::Use(u) if u.at_ns >= at * S));
+        let more = [
+            waits(3, 13, 13, "portal-3"),
+            seated(3, 21 * S),
+            soon.clone(),
+        ];
+        found(&[other, again.collect(), more.to_vec()].concat(), 30)
+    };
+    assert_eq!(back(0), [Rule::Order]);
+    assert_eq!(back(19), []);
     // Somebody came there with an older ticket, and had the slot.
     let older = [waits(3, 5, 19, "portal-1"), seated(3, 20 * S)];
     assert_eq!(found(&older, 30), []);

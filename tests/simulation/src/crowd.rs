@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use api::v1;
 use check::history::{Record, Served, Waits};
 use client::keys::Keys;
 use client::queue::Event;
@@ -21,12 +22,16 @@ use crate::trace::Trace;
 pub const POOL: &str = "line";
 /// Its slots: few, so that people wait.
 pub const CAPACITY: u64 = 12;
+/// The class of all users.
+const CLASS: &str = "everyone";
+/// Whoever gives no sign for so long is dropped: longer than a front-end stands still.
+pub const SILENCE_S: u32 = 15;
 /// A front-end that gives no answer for so long is given up.
 const ANSWER_NS: u64 = 1_500 * MS;
 /// Whoever waits is seated within this once all is whole again.
-const SERVED_NS: u64 = 50_000 * MS;
+const SERVED_NS: u64 = 60_000 * MS;
 /// For so long after that people still come, so that there is order to be seen while nothing is broken.
-const COME_NS: u64 = 12_000 * MS;
+const COME_NS: u64 = 10_000 * MS;
 const MS: u64 = 1_000_000;
 
 /// The region of a front-end: three share one, and one has its own.
@@ -34,6 +39,26 @@ pub fn region(door: u64) -> &'static str {
     match door % 4 {
         3 => "south",
         _ => "north",
+    }
+}
+
+/// The pool's rules: one class, and a seat whose user can't be heard is free in the end.
+pub fn rules() -> v1::SetRules {
+    let everyone = v1::Class {
+        name: CLASS.into(),
+        ..v1::Class::default()
+    };
+    let session = v1::SessionRules {
+        idle_s: Some(SILENCE_S),
+        ..v1::SessionRules::default()
+    };
+    v1::SetRules {
+        pool: POOL.into(),
+        rules: Some(v1::Rules {
+            classes: vec![everyone],
+            session: Some(session),
+            ..v1::Rules::default()
+        }),
     }
 }
 
@@ -233,10 +258,12 @@ impl Inner {
             .healed_ns
             .map_or(u64::MAX, |healed_ns| healed_ns + COME_NS);
         while self.next_ns <= now_ns && self.next_ns < last_ns {
-            // A rush now and then.
-            let gap_ms = match self.random.u32(0..12) {
-                0 => 12 * self.gap_ms,
-                _ => self.gap_ms,
+            // Many come in the calm, for a short while each: who is next is decided all the time then.
+            let calm = self.healed_ns.is_some_and(|at| self.next_ns > at);
+            let (gap_ms, longest_ms) = match (calm, self.random.u32(0..12)) {
+                (true, _) => (400, 1_000),
+                (_, 0) => (12 * self.gap_ms, 5_000),
+                _ => (self.gap_ms, 5_000),
             };
             let asks_ns = self.next_ns;
             self.next_ns += self.random.u64(0..gap_ms) * MS;
@@ -251,7 +278,7 @@ impl Inner {
                 asks_ns,
                 gives_up_ns: asks_ns + gives_up_ms * MS,
                 silently: self.random.bool(),
-                sits_ns: self.random.u64(300..5_000) * MS,
+                sits_ns: self.random.u64(300..longest_ms) * MS,
                 goes_ns: None,
                 refused: false,
             };
@@ -269,7 +296,7 @@ impl Inner {
             return false;
         }
         let turn = match &person.ticket {
-            None => match front.arrive("everyone") {
+            None => match front.arrive(CLASS) {
                 Ok(turn) => turn,
                 // Nobody may queue here now.
                 Err(_) => {
@@ -411,7 +438,7 @@ impl Inner {
             user: self.waited,
             pool: POOL.into(),
             region: region(door).into(),
-            class: "everyone".into(),
+            class: CLASS.into(),
             holder: fronts::name(door),
             second,
         }));

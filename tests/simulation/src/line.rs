@@ -9,9 +9,6 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::crowd::{self, Crowd};
 use crate::fronts::{FrontEnd, name};
 
-/// Whoever gives no sign for so long is dropped: longer than a front-end stands still.
-const SILENCE: Duration = Duration::from_secs(15);
-
 /// Serves the crowd until told to stop, and gives the lease back when nobody is left.
 pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -> bool) {
     let mut random = fastrand::Rng::with_seed(front.seed);
@@ -29,7 +26,7 @@ pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -
             .name(name(number))
             .reserve(1)
             .keys(&keys)
-            .silence(SILENCE)
+            .silence(Duration::from_secs(crowd::SILENCE_S.into()))
             .front_end();
         match queue.await {
             Ok(queue) => break queue,

@@ -160,6 +160,10 @@ impl Operator {
                 })));
                 named.push(Change::Other(format!("region {name}")));
             }
+            if pool == crowd::POOL {
+                changes.push(change(Kind::SetRules(crowd::rules())));
+                named.push(Change::Other("rules".into()));
+            }
             for _ in 0..10 {
                 if self.asker.configure(changes.clone(), named.clone()).await {
                     break;

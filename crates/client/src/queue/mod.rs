@@ -86,6 +86,8 @@ pub struct Queue {
     events: Vec<Event>,
     /// Slots granted, less those given back since.
     slots: u64,
+    /// They are used before this only.
+    deadline: Duration,
     /// The floor gone by, and the one last granted.
     floor: u64,
     floor_granted: u64,
@@ -138,6 +140,7 @@ impl Queue {
             claims: claims::Claims::default(),
             events: Vec::new(),
             slots: 0,
+            deadline: Duration::ZERO,
             floor: 0,
             floor_granted: 0,
             open: false,
@@ -187,6 +190,7 @@ impl Queue {
         if self.users.len() >= MAX_USERS {
             return Arrival::Refused(NoEntry::Full);
         }
+        self.lapse(now);
         self.turn(now);
         self.fade_arrivals(now_s);
         self.arrivals += 1;
@@ -215,6 +219,7 @@ impl Queue {
 
     /// A sign of a user, and how they stand. Whoever was called takes the seat by it.
     pub fn poll(&mut self, now: Duration, id: u64) -> Standing {
+        self.lapse(now);
         let (Some(at), Some(now_s)) = (self.find(id), self.clock.second(now)) else {
             return self.claims.standing(id);
         };
@@ -255,6 +260,7 @@ impl Queue {
         let Some(now_s) = self.clock.second(now) else {
             return;
         };
+        self.lapse(now);
         self.turn(now);
         self.fade_arrivals(now_s);
         self.take_turns(now, now_s);

@@ -58,7 +58,7 @@ impl Queue {
         let Some(now_s) = self.clock.second(now) else {
             return;
         };
-        self.slots = grant.slots.min(MAX_SEATS);
+        (self.slots, self.deadline) = (grant.slots.min(MAX_SEATS), deadline);
         (self.floor_granted, self.alone) = (grant.floor, false);
         self.floor = self.floor.max(grant.floor);
         self.opening = match self.stopping {
@@ -101,6 +101,13 @@ impl Queue {
         if self.alone {
             self.ledger.open(self.floor, Duration::MAX);
             self.serve(now);
+        }
+    }
+
+    /// Makes sure that slots whose time is over are not used, whoever comes first after a pause.
+    pub(super) fn lapse(&mut self, now: Duration) {
+        if now >= self.deadline && self.may_use_slots() {
+            self.run_out(now, false);
         }
     }
 

@@ -6,16 +6,19 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// At 10 s, three slots: one for whoever came in second 3 at 11.5 s, and two for second 5 at 11.52 s.
-fn admits() -> Grant {
-    let admit = |users, until_s, at_ms| Admission {
+fn admission(users: u32, until_s: u32, at_ms: u64) -> Admission {
+    Admission {
         class: 0,
         users,
         until_s,
         at_ms,
-    };
+    }
+}
+
+/// At 10 s, three slots: one for whoever came in second 3 at 11.5 s, and two for second 5 at 11.52 s.
+fn admits() -> Grant {
     Grant {
-        admit: vec![admit(1, 3, 11_500), admit(2, 5, 11_520)],
+        admit: vec![admission(1, 3, 11_500), admission(2, 5, 11_520)],
         ..grant(10, 3, &[])
     }
 }
@@ -79,6 +82,29 @@ fn where_the_slots_are_gone_before_their_turn_they_wait_again() {
         assert_eq!(called(&mut queue), [0; 0]);
         queue.granted(at(20), LATE, &grant(20, 1, &[(0, 1, 3)]));
         assert_eq!(called(&mut queue), [first.id]);
+    }
+}
+
+#[test]
+fn nobody_takes_a_seat_on_slots_that_ran_out_during_a_pause() {
+    for polled in [false, true] {
+        let mut queue = queue(quiet(), &grant(3, 0, &[]));
+        let first = waits(queue.arrive(at(3), 0));
+        queue.report(at(9));
+        let admit = vec![admission(1, 3, 11_500)];
+        let grant = Grant {
+            admit,
+            ..grant(10, 3, &[])
+        };
+        queue.granted(at(10), ms(11_600), &grant);
+        // It stood still from before their turn until after the lease was over.
+        match polled {
+            true => assert!(matches!(queue.poll(at(12), first.id), Standing::Waiting(_))),
+            false => queue.tick(at(12)),
+        }
+        assert_eq!(called(&mut queue), [0; 0]);
+        assert_eq!((queue.in_use(), queue.waiting()), (0, 1));
+        queue.check();
     }
 }
 
