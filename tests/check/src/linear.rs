@@ -249,7 +249,7 @@ impl<'a> Index<'a> {
                 let step = Step::Asked(&o.call, &o.answer);
                 let asked = self.names(&o.call).filter(|_| !surely);
                 if let Some((asked, request)) = asked.and_then(|a| Some((a, requests.get(&a)?))) {
-                    from = shown.carried_out_from(asked, from);
+                    from = shown.carried_out_from(asked, request.lease, from);
                     until = request.carried_out_by_ns;
                 }
                 Timed {
@@ -263,7 +263,7 @@ impl<'a> Index<'a> {
         for (&asked, request) in &requests {
             let expires = request.invoke_ns + request.lasts_ns.unwrap_or(SHORTEST_LEASE_NS);
             let expires = (expires, request.expires_by_ns);
-            let expires = shown.expires_within(asked, request.answered_ns, expires);
+            let expires = shown.expires_within(asked, request.lease, request.answered_ns, expires);
             let forgets = request.invoke_ns + REMEMBER_NS / 5 * 4;
             let ends = [
                 (expires, Step::Expires(asked)),

@@ -389,6 +389,82 @@ fn a_read_is_of_one_instant() {
 }
 
 #[test]
+fn what_a_closing_lease_shows_says_nothing_of_the_next() {
+    let (pool, holder) = ("ent".to_owned(), "portal-1".to_owned());
+    let take = |lease, seq, at_ns| {
+        let call = Call::Take {
+            pool: pool.clone(),
+            region: "corse".into(),
+            holder: holder.clone(),
+            epoch: 1,
+            seq,
+            wanted: 8,
+        };
+        let granted = Granted {
+            lease,
+            slots: 8,
+            target: 8,
+            ttl_ms: 60_000,
+            drift_ppm: 10_000,
+            floor: 0,
+        };
+        operation(at_ns, at_ns + S, call, Answer::Granted(granted))
+    };
+    let (removed, remove) = (
+        Answer::HolderRemoved {
+            leases: 1,
+            slots: 8,
+        },
+        Call::RemoveHolder {
+            request_id: "a".into(),
+            pool: Some(pool.clone()),
+            holder: holder.clone(),
+        },
+    );
+    let renew = Call::Renew {
+        pool: pool.clone(),
+        lease: 2,
+        seq: 3,
+        kept: 8,
+        wanted: 20,
+    };
+    let returned = |slots| {
+        let (pool, lease, seq) = (pool.clone(), 2, 4);
+        let call = Call::Return { pool, lease, seq };
+        operation(7 * S, 8 * S, call, Answer::Returned { slots })
+    };
+    let listed = Listed {
+        lease: 1,
+        holder: holder.clone(),
+        epoch: 1,
+        seq: 1,
+        slots: 8,
+    };
+    let read = Call::Leases {
+        pool: pool.clone(),
+        stale: false,
+    };
+    let found = |slots| {
+        broken([
+            take(1, 1, S),
+            operation(2 * S, 3 * S, remove.clone(), removed.clone()),
+            take(2, 2, 4 * S),
+            operation(5 * S, 6 * S, renew.clone(), unknown()),
+            returned(slots),
+            operation(
+                9 * S,
+                10 * S,
+                read.clone(),
+                Answer::Leases(vec![listed.clone()]),
+            ),
+        ])
+    };
+    // The renewal was carried out, or not.
+    assert_eq!((found(20), found(8)), (vec![], vec![]));
+    assert_eq!(found(21), [Rule::Linearizable]);
+}
+
+#[test]
 fn a_healed_cluster_serves_again() {
     let fault = |at_ns| {
         let (kind, what) = ("kill".into(), "node 1".into());

@@ -14,8 +14,8 @@ pub struct Shown<'a>(BTreeMap<&'a str, Vec<Read>>);
 struct Read {
     invoke_ns: u64,
     return_ns: u64,
-    /// The last request of each of its leases, by epoch.
-    seqs: BTreeMap<u64, Vec<u64>>,
+    /// The last request of each of its leases.
+    seqs: BTreeMap<u64, u64>,
 }
 
 impl<'a> Shown<'a> {
@@ -38,7 +38,7 @@ impl<'a> Shown<'a> {
             for lease in listed {
                 let reads = shown.get_mut(lease.holder.as_str());
                 if let Some(read) = reads.and_then(|reads| reads.last_mut()) {
-                    read.seqs.entry(lease.epoch).or_default().push(lease.seq);
+                    read.seqs.insert(lease.lease, lease.seq);
                 }
             }
         }
@@ -52,13 +52,10 @@ impl<'a> Shown<'a> {
         self.0.get(holder).map_or(&[], Vec::as_slice)
     }
 
-    /// When a request whose outcome is unknown can have been carried out at the earliest.
-    pub fn carried_out_from(&self, asked: Asked<'_>, from: u64) -> u64 {
+    /// When a request whose outcome is unknown can have been carried out at the earliest, where its lease is known.
+    pub fn carried_out_from(&self, asked: Asked<'_>, lease: Option<u64>, from: u64) -> u64 {
         let before = |read: &&Read| {
-            let last = read
-                .seqs
-                .get(&asked.epoch)
-                .and_then(|seqs| seqs.iter().max());
+            let last = lease.and_then(|lease| read.seqs.get(&lease));
             last.is_some_and(|&last| last < asked.seq)
         };
         let read = self.reads(asked.holder).iter().rev().find(before);
@@ -69,21 +66,22 @@ impl<'a> Shown<'a> {
     pub fn expires_within(
         &self,
         asked: Asked<'_>,
+        lease: Option<u64>,
         answered_ns: u64,
         (mut from, mut until): (u64, u64),
     ) -> (u64, u64) {
+        let Some(lease) = lease else {
+            return (from, until);
+        };
         for read in self.reads(asked.holder) {
             if read.invoke_ns > until {
                 break;
             }
-            let still = match read.seqs.get(&asked.epoch) {
-                Some(seqs) => seqs.contains(&asked.seq) || seqs.iter().all(|&seq| seq < asked.seq),
-                None if answered_ns <= read.invoke_ns => false,
-                None => continue,
-            };
-            match still {
-                true => from = from.max(read.invoke_ns),
-                false => until = until.min(read.return_ns),
+            match read.seqs.get(&lease) {
+                Some(&last) if last <= asked.seq => from = from.max(read.invoke_ns),
+                None if answered_ns > read.invoke_ns => {}
+                // Another request was carried out since, or it is gone.
+                _ => until = until.min(read.return_ns),
             }
         }
         (from, until)
