@@ -6,14 +6,15 @@
 //! has reported. So whoever is passed must have waited for longer than a slack, and both front-ends have been in
 //! touch for as long: then the cluster knew of both users when it decided, and each front-end had time to hear of
 //! its own before the first of them was seated. Whoever comes with an older ticket also takes the next slot of those
-//! at the same front-end, who then wait for another one as if they had just come.
+//! at the same front-end, who then wait for another one as if they had just come. So do all when a front-end is back
+//! in touch where somebody waits who came before them.
 //!
 //! From there on the turns of two seconds are as exact as the front-ends' idea of the time, [`SHARPNESS_NS`]. There
 //! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
 //! change of leader: cluster time stood still meanwhile, and not all know that yet. The other is among those whose
 //! seconds had their turn before, as they came with older tickets or found no slot: a slot is kept for each, and who
-//! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch or be back: what it
-//! did not hear has moved the turns on, and those who wait there may shut a region at once that was about to open.
+//! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch: what it did not hear
+//! has moved the turns on.
 //!
 //! A front-end is in touch while its reports are answered as often as they should be, once a second. Answers show
 //! as uses whose end moves on; one that no use tells of is taken to be in touch.
@@ -121,18 +122,22 @@ impl Lines<'_> {
 
     /// What happens in a line, in order.
     fn events<'u>(&self, users: &[&'u Waits]) -> Vec<(u64, Event<'u>)> {
-        let older = older(users);
+        let (older, back) = (older(users), self.back(users));
         let mut events: Vec<(u64, Event<'u>)> = Vec::new();
         for &user in users {
             let served = self.served.get(&user.user).copied();
             let (until, seated) = served.unwrap_or((u64::MAX, false));
             let here = older.get(user.holder.as_str());
             let here = here.map_or(&[][..], Vec::as_slice).iter();
-            let after = here.filter(|w| w.second < user.second && w.at_ns > user.at_ns);
-            let begins: Vec<u64> = [user.at_ns]
+            let older = here
+                .map(|w| (w.at_ns, w.second))
+                .chain(back.iter().copied());
+            let after = older.filter(|&(at, second)| second < user.second && at > user.at_ns);
+            let mut begins: Vec<u64> = [user.at_ns]
                 .into_iter()
-                .chain(after.map(|w| w.at_ns))
+                .chain(after.map(|(at, _)| at))
                 .collect();
+            begins.sort_unstable();
             for (at, &begin_ns) in begins.iter().enumerate() {
                 let next_ns = begins.get(at + 1).copied().unwrap_or(u64::MAX);
                 for &(from, to) in self.firm(user) {
@@ -164,7 +169,7 @@ impl Lines<'_> {
         let mut seated: Vec<(u64, u32)> = seated.collect();
         seated.sort_unstable();
         let mut seated = seated.into_iter().peekable();
-        let changes = self.changes(users);
+        let lost = self.lost(users);
         let older = older(users);
         // Up to which second all have had their turn.
         let mut reached = None;
@@ -188,7 +193,7 @@ impl Lines<'_> {
                     let here = older.get(user.holder.as_str());
                     let is_late = reached >= Some(user.second)
                         || here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
-                        || changes.range(came_ns..=at).next().is_some();
+                        || lost.range(came_ns..=at).next().is_some();
                     let allowed = match is_late || self.has_new_leader(at) {
                         true => TOUCH_NS,
                         false => SHARPNESS_NS,
@@ -204,17 +209,34 @@ impl Lines<'_> {
         None
     }
 
-    /// When a front-end of a line lost touch, or was back.
-    fn changes(&self, users: &[&Waits]) -> BTreeSet<u64> {
+    /// When a front-end of a line was in touch again, and the earliest second of those who waited there.
+    fn back(&self, users: &[&Waits]) -> Vec<(u64, u32)> {
+        let mut here: BTreeMap<&str, Vec<&Waits>> = BTreeMap::new();
+        for user in users {
+            here.entry(&user.holder).or_default().push(user);
+        }
+        let back = here.into_values().flat_map(|users| {
+            let firm = users.first().map_or(&[][..], |user| self.firm(user));
+            firm.iter().filter_map(move |&(from, _)| {
+                let at = from.saturating_sub(self.slack_ns);
+                let waits = users.iter().filter(|user| {
+                    let served = self.served.get(&user.user);
+                    user.at_ns <= at && served.is_none_or(|&(served, _)| served > at)
+                });
+                Some((at, waits.map(|user| user.second).min()?))
+            })
+        });
+        back.collect()
+    }
+
+    /// When a front-end of a line was no more in touch.
+    fn lost(&self, users: &[&Waits]) -> BTreeSet<u64> {
         let holders: BTreeSet<(&str, &str)> = users
             .iter()
             .map(|user| (user.pool.as_str(), user.holder.as_str()))
             .collect();
         let touch = holders.iter().filter_map(|holder| self.touch.get(holder));
-        let changes = touch.flatten();
-        changes
-            .flat_map(|&(from, until)| [from.saturating_sub(self.slack_ns), until])
-            .collect()
+        touch.flatten().map(|(_, until)| *until).collect()
     }
 
     /// Whether front-ends may not all have heard of the leader yet.

@@ -301,20 +301,17 @@ fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
     assert_eq!(found(std::slice::from_ref(&soon), 30), [Rule::Order]);
     // The front-end where the first waits has fallen silent, or was not back for long.
     assert_eq!(found(&[], 18), []);
-    // One that comes back may shut a region that was about to open, and not all hear of it at once.
-    let back = |at| {
-        let other: Vec<Record> = touch("portal-3", 12).filter(|_| at > 0).collect();
-        let again = touch("portal-3", 30)
-            .filter(|record| matches!(record, Record::Use(u) if u.at_ns >= at * S));
-        let more = [
-            waits(3, 13, 13, "portal-3"),
-            seated(3, 21 * S),
-            soon.clone(),
-        ];
-        found(&[other, again.collect(), more.to_vec()].concat(), 30)
+    // One has come back where somebody waits who came before: they have the next slots.
+    let back = |second| {
+        let more = [waits(3, second, 13, "portal-3"), seated(3, 22 * S)];
+        let back = touch("portal-3", 30).filter(
+            |use_| matches!(use_, Record::Use(u) if u.at_ns <= 14 * S || u.at_ns >= 19 * S),
+        );
+        let back = back.chain(more).chain([seated(1, 24 * S)]);
+        found(&back.collect::<Vec<_>>(), 30)
     };
-    assert_eq!(back(0), [Rule::Order]);
-    assert_eq!(back(19), []);
+    assert_eq!(back(9), []);
+    assert_eq!(back(10), [Rule::Order]);
     // Somebody came there with an older ticket, and had the slot.
     let older = [waits(3, 5, 19, "portal-1"), seated(3, 20 * S)];
     assert_eq!(found(&older, 30), []);
