@@ -6,6 +6,8 @@
 
 mod grant;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -47,6 +49,8 @@ pub struct Leases<'a> {
     pub owners: &'a BTreeMap<u64, (&'a str, u64)>,
     /// Admin requests that were sent more than once.
     pub retried: &'a BTreeSet<&'a str>,
+    /// Whether holders can be forgotten, so that an old request is a new one again.
+    pub forgets: bool,
 }
 
 impl<'a> Model for Leases<'a> {
@@ -63,6 +67,22 @@ impl<'a> Model for Leases<'a> {
             Step::Expires(asked) => state.expire(asked).into_iter().collect(),
             Step::Forgets(asked) => state.forget(asked).into_iter().collect(),
         }
+    }
+
+    /// Numbers only rise, and what has run out is no more.
+    fn remembers(&self, step: &Step<'a>) -> bool {
+        !self.forgets
+            && match step {
+                Step::Asked(call, _) => matches!(
+                    call,
+                    Call::Take { .. }
+                        | Call::Renew { .. }
+                        | Call::Report { .. }
+                        | Call::Return { .. }
+                ),
+                Step::Expires(_) => true,
+                Step::Forgets(_) => false,
+            }
     }
 
     fn may_help(&self, state: &State<'a>, step: &Step<'a>, other: &Step<'a>) -> bool {

@@ -17,8 +17,9 @@ use crate::verdict::{Rule, Violation, violation};
 use crate::wgl::{self, Found, Timed};
 use shown::Shown;
 
-/// How long the state machine remembers a lease that has ended.
-const REMEMBER_NS: u64 = 15 * 60 * 1_000_000_000;
+/// How soon after its last request a holder may be forgotten: it is remembered for a quarter of an hour, by a clock
+/// that may be fast.
+const FORGETS_NS: u64 = 12 * 60 * 1_000_000_000;
 /// The shortest time to live that a pool can have, at the widest drift: for leases of which nothing else is known.
 const SHORTEST_LEASE_NS: u64 = 800_000_000;
 
@@ -211,13 +212,17 @@ impl<'a> Index<'a> {
         operations: &[&'a Operation],
         most_steps: u64,
     ) -> Option<Violation> {
+        let steps = self.steps(operations);
         let model = Leases {
             pool,
             holder,
             owners: &self.owners,
             retried: &self.retried,
+            forgets: removed(operations)
+                || steps
+                    .iter()
+                    .any(|s| matches!(s.operation, Step::Forgets(_))),
         };
-        let steps = self.steps(operations);
         let place = match holder {
             Some(holder) => format!("pool {pool:?}, holder {holder:?}"),
             None => format!("pool {pool:?}"),
@@ -264,7 +269,7 @@ impl<'a> Index<'a> {
             let expires = request.invoke_ns + request.lasts_ns.unwrap_or(SHORTEST_LEASE_NS);
             let expires = (expires, request.expires_by_ns);
             let expires = shown.expires_within(asked, request.lease, request.answered_ns, expires);
-            let forgets = request.invoke_ns + REMEMBER_NS / 5 * 4;
+            let forgets = request.invoke_ns + FORGETS_NS;
             let ends = [
                 (expires, Step::Expires(asked)),
                 ((forgets, request.forgets_by_ns), Step::Forgets(asked)),
@@ -317,6 +322,14 @@ fn is_of(change: &Change, pool: &str) -> bool {
 
 fn removes(change: &Change) -> bool {
     matches!(change, Change::RemovePool { .. })
+}
+
+/// Whether the pool was removed, and with it all that is remembered of its holders.
+fn removed(operations: &[&Operation]) -> bool {
+    operations.iter().any(|operation| match &operation.call {
+        Call::Configure { changes, .. } => changes.iter().any(removes),
+        _ => false,
+    })
 }
 
 /// Whether a model can say anything of it.

@@ -27,6 +27,12 @@ pub trait Model {
     /// The states that an operation with its answer may lead to: none where it can't be answered so.
     fn step(&self, state: &Self::State, operation: &Self::Operation) -> Vec<Self::State>;
 
+    /// Whether the state tells if an operation that may have been took effect: then it changes nothing once more, and
+    /// the search need not remember it besides.
+    fn remembers(&self, _operation: &Self::Operation) -> bool {
+        false
+    }
+
     /// Whether `other`, taking effect first, may change what comes of an operation in this state: for the first
     /// search alone, so that it need not be exact.
     fn may_help(
@@ -263,7 +269,10 @@ impl<M: Model> Search<'_, M> {
                     false => Place {
                         at: place.at,
                         state: Rc::new(state),
-                        done: Rc::new(with(&place.done, operation)),
+                        done: match !timed.surely && self.model.remembers(&timed.operation) {
+                            true => Rc::clone(&place.done),
+                            false => Rc::new(with(&place.done, operation)),
+                        },
                         early: place.early + 1,
                     },
                 });

@@ -64,7 +64,12 @@ fn random_history(random: &mut fastrand::Rng) -> (Vec<Timed<Op>>, bool) {
 }
 
 /// Tries every order.
-fn by_force(operations: &[Timed<Op>], done: u32, state: u8) -> bool {
+fn by_force<M: Model>(
+    model: &M,
+    operations: &[Timed<M::Operation>],
+    done: u32,
+    state: &M::State,
+) -> bool {
     let left = |at: &usize| done & 1 << at == 0;
     let must: Vec<usize> = (0..operations.len())
         .filter(left)
@@ -76,9 +81,10 @@ fn by_force(operations: &[Timed<Op>], done: u32, state: u8) -> bool {
             .filter(left)
             .filter(|&at| Some(operations[at].from) <= soonest)
             .any(|at| {
-                Cell.step(&state, &operations[at].operation)
-                    .into_iter()
-                    .any(|state| by_force(operations, done | 1 << at, state))
+                model
+                    .step(state, &operations[at].operation)
+                    .iter()
+                    .any(|state| by_force(model, operations, done | 1 << at, state))
             })
 }
 
@@ -90,10 +96,106 @@ fn verdicts_are_those_of_stateright_and_of_brute_force() {
         let (operations, theirs) = random_history(&mut random);
         let ours = check(&Cell, &operations, 1_000_000) == Found::Linearizable;
         assert_eq!(ours, theirs, "{operations:?}");
-        assert_eq!(ours, by_force(&operations, 0, 0), "{operations:?}");
+        assert_eq!(ours, by_force(&Cell, &operations, 0, &0), "{operations:?}");
         *(if ours { &mut right } else { &mut wrong }) += 1;
     }
     assert!(right > 500 && wrong > 500, "{right} right, {wrong} wrong");
+}
+
+/// A register whose writes are numbered, each taking effect only before all with a higher number.
+struct Numbered {
+    remembers: bool,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Write { number: u8, value: u8 },
+    Read { value: u8 },
+}
+
+impl Model for Numbered {
+    type State = (u8, u8);
+    type Operation = Ask;
+
+    fn initial(&self) -> (u8, u8) {
+        (0, 0)
+    }
+
+    fn step(&self, state: &(u8, u8), operation: &Ask) -> Vec<(u8, u8)> {
+        match *operation {
+            Ask::Write { number, value } if number > state.0 => vec![(number, value)],
+            Ask::Read { value } if value != state.1 => vec![],
+            _ => vec![*state],
+        }
+    }
+
+    fn remembers(&self, operation: &Ask) -> bool {
+        self.remembers && matches!(operation, Ask::Write { .. })
+    }
+}
+
+#[test]
+fn what_the_state_remembers_the_search_need_not() {
+    let mut random = fastrand::Rng::with_seed(2);
+    let (mut right, mut wrong) = (0, 0);
+    for _ in 0..4_000 {
+        let operations: Vec<Timed<Ask>> = (0..8)
+            .map(|_| {
+                let (from, lasts, value) = (random.u64(0..12), random.u64(0..6), random.u8(0..4));
+                let write = random.bool();
+                let surely = !write || random.u8(0..4) == 0;
+                Timed {
+                    from,
+                    until: if surely { from + lasts } else { u64::MAX },
+                    surely,
+                    operation: match write {
+                        true => Ask::Write {
+                            number: random.u8(1..5),
+                            value,
+                        },
+                        false => Ask::Read { value },
+                    },
+                }
+            })
+            .collect();
+        let expected = by_force(&Numbered { remembers: false }, &operations, 0, &(0, 0));
+        for remembers in [false, true] {
+            let found = check(&Numbered { remembers }, &operations, 1_000_000);
+            assert_eq!(found == Found::Linearizable, expected, "{operations:?}");
+        }
+        *(if expected { &mut right } else { &mut wrong }) += 1;
+    }
+    assert!(right > 500 && wrong > 500, "{right} right, {wrong} wrong");
+}
+
+#[test]
+fn what_is_remembered_leaves_few_places_to_search() {
+    // Twelve writes that may have been, each over the one before: the sets of them are many, the states few.
+    let mut operations: Vec<Timed<Ask>> = (1..=12)
+        .map(|number| Timed {
+            from: 0,
+            until: u64::MAX,
+            surely: false,
+            operation: Ask::Write {
+                number,
+                value: number,
+            },
+        })
+        .collect();
+    let read = |value, from| Timed {
+        from,
+        until: from + 1,
+        surely: true,
+        operation: Ask::Read { value },
+    };
+    operations.extend([read(12, 1), read(11, 3)]);
+    let search = |remembers| check(&Numbered { remembers }, &operations, 2_000);
+    assert_eq!(search(false), Found::Undecided { stuck: 13 });
+    assert_eq!(search(true), Found::Not { stuck: 13 });
+    operations.pop();
+    operations.push(read(12, 3));
+    let found = check(&Numbered { remembers: true }, &operations, 2_000);
+    assert_eq!(found, Found::Linearizable);
 }
 
 #[test]

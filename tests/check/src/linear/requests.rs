@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Index;
+use super::{FORGETS_NS, Index, removed};
 use crate::history::{Answer, Call, Operation};
 use crate::lease::Asked;
 
@@ -38,11 +38,25 @@ impl<'a> Index<'a> {
             of_life.add((holder, epoch), seq, operation.return_ns);
             of_holder.add(holder, (epoch, seq), operation.return_ns);
         }
+        // Of a holder who was forgotten an older life may come again.
+        let mut lives = Passed::default();
+        if !removed(operations) {
+            for (asked, request) in &requests {
+                if request.invoke_ns.saturating_add(FORGETS_NS) > self.end_ns {
+                    lives.add(asked.holder, asked.epoch, request.answered_ns);
+                }
+            }
+        }
         for (asked, request) in &mut requests {
             let Asked { holder, epoch, seq } = *asked;
             let by_lease = request.lease.map(|lease| of_lease.after(&lease, seq));
             request.carried_out_by_ns =
                 by_lease.unwrap_or_else(|| of_life.after(&(holder, epoch), seq));
+            if !request.returns {
+                // With a later life there the lease is closing at most: it can be returned and nothing else.
+                let over = lives.after(&holder, epoch);
+                request.carried_out_by_ns = request.carried_out_by_ns.min(over);
+            }
             request.expires_by_ns = match request.returns {
                 true => 0,
                 false => by_lease.unwrap_or(u64::MAX),
