@@ -5,16 +5,20 @@
 //! capacity in [`crate::budget`]. A pool of few holders and requests is searched as a whole besides, where
 //! capacities and the figures of the pool count too, unless some of its holders' requests are not recorded.
 
+mod calls;
 mod requests;
+mod revisions;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::admin::Admin;
-use crate::history::{Answer, Call, Change, Operation, Record};
+use crate::history::{Answer, Call, Operation, Record};
 use crate::lease::{Asked, Leases, Step};
 use crate::verdict::{Rule, Violation, violation};
 use crate::wgl::{self, Found, Timed};
+use calls::{is_of, matters, pool_of, removed, removes, request_id};
+use revisions::Revisions;
 use shown::Shown;
 
 /// How soon after its last request a holder may be forgotten: it is remembered for a quarter of an hour, by a clock
@@ -77,6 +81,7 @@ struct Index<'a> {
     retried: BTreeSet<&'a str>,
     /// When requests of operators were first answered.
     answered: BTreeMap<&'a str, u64>,
+    revisions: Revisions,
     end_ns: u64,
 }
 
@@ -101,6 +106,7 @@ impl<'a> Index<'a> {
             owners: BTreeMap::new(),
             retried: BTreeSet::new(),
             answered: BTreeMap::new(),
+            revisions: Revisions::of(&operations),
             end_ns: operations.iter().map(|o| o.return_ns).max().unwrap_or(0),
         };
         let mut admin_ids = BTreeSet::new();
@@ -169,12 +175,17 @@ impl<'a> Index<'a> {
     }
 
     /// When an operation may take effect. A request of an operator's that was sent again and answered then can have
-    /// none any more after that.
+    /// none any more after that, and changes nothing while the revision stays the same.
     fn timed(&self, operation: &'a Operation) -> Timed<&'a Operation> {
         let surely = !matches!(operation.answer, Answer::Unknown(_));
         let answered = request_id(&operation.call).and_then(|id| self.answered.get(id));
         Timed {
-            from: operation.invoke_ns,
+            from: match operation.call {
+                Call::Configure { .. } if !surely => {
+                    self.revisions.changed_from(operation.invoke_ns)
+                }
+                _ => operation.invoke_ns,
+            },
             until: match surely {
                 true => operation.return_ns,
                 false => answered.copied().unwrap_or(u64::MAX),
@@ -309,68 +320,6 @@ impl<'a> Index<'a> {
             }
             _ => None,
         }
-    }
-}
-
-/// Whether a change is one of this pool's capacity.
-fn is_of(change: &Change, pool: &str) -> bool {
-    match change {
-        Change::Capacity { pool: of, .. } | Change::RemovePool { pool: of } => of == pool,
-        Change::Other(_) => false,
-    }
-}
-
-fn removes(change: &Change) -> bool {
-    matches!(change, Change::RemovePool { .. })
-}
-
-/// Whether the pool was removed, and with it all that is remembered of its holders.
-fn removed(operations: &[&Operation]) -> bool {
-    operations.iter().any(|operation| match &operation.call {
-        Call::Configure { changes, .. } => changes.iter().any(removes),
-        _ => false,
-    })
-}
-
-/// Whether a model can say anything of it.
-fn matters(operation: &Operation) -> bool {
-    let stale = match operation.call {
-        Call::Inspect { stale, .. } | Call::Leases { stale, .. } | Call::Budget { stale } => stale,
-        _ => false,
-    };
-    match operation.answer {
-        Answer::Failed(_) => false,
-        Answer::Unknown(_) => !reads(&operation.call),
-        _ => !stale,
-    }
-}
-
-fn reads(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Inspect { .. } | Call::Leases { .. } | Call::Budget { .. }
-    )
-}
-
-fn request_id(call: &Call) -> Option<&str> {
-    match call {
-        Call::Configure { request_id, .. } | Call::RemoveHolder { request_id, .. } => {
-            Some(request_id)
-        }
-        _ => None,
-    }
-}
-
-fn pool_of(call: &Call) -> Option<&str> {
-    match call {
-        Call::Take { pool, .. }
-        | Call::Renew { pool, .. }
-        | Call::Report { pool, .. }
-        | Call::Return { pool, .. }
-        | Call::Inspect { pool, .. }
-        | Call::Leases { pool, .. } => Some(pool),
-        Call::RemoveHolder { pool, .. } => pool.as_deref(),
-        Call::Configure { .. } | Call::Budget { .. } => None,
     }
 }
 

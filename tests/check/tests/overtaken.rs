@@ -78,7 +78,11 @@ fn configure(id: &str, change: Change) -> Call {
 }
 
 fn capacity(id: &str) -> Call {
-    let (pool, capacity) = ("ent".into(), 300);
+    capacity_of(id, 300)
+}
+
+fn capacity_of(id: &str, capacity: u64) -> Call {
+    let pool = "ent".into();
     configure(id, Change::Capacity { pool, capacity })
 }
 
@@ -176,7 +180,7 @@ fn a_later_life_overtakes_requests_and_not_returns() {
     assert_eq!(lives(None, &[leases(6 * S, &[first(2, 30), second])]), []);
     let before = leases(6 * S, &[first(1, 10), second]);
     let late = leases(7 * S, &[first(2, 30), second]);
-    assert_eq!(lives(None, &[before.clone()]), []);
+    assert_eq!(lives(None, std::slice::from_ref(&before)), []);
     let wrong = lives(None, &[before.clone(), late.clone()]);
     assert_eq!(wrong.first(), Some(&Rule::Linearizable));
     assert_eq!(lives(not_yet(), &[late]), []);
@@ -212,4 +216,61 @@ fn an_older_life_may_come_when_the_pool_was_removed() {
     };
     assert_eq!(history(true), []);
     assert_eq!(history(false).first(), Some(&Rule::Linearizable));
+}
+
+#[test]
+fn nothing_is_changed_while_the_revision_stays_the_same() {
+    let budget = |at_ns, revision, capacity| {
+        let capacities = vec![("ent".to_string(), capacity)];
+        let answer = Answer::Budget {
+            revision,
+            capacities,
+        };
+        at(at_ns, Call::Budget { stale: false }, answer)
+    };
+    let inspected = |at_ns, capacity| {
+        let Record::Operation(mut read) = figures(at_ns, 0, 0) else {
+            panic!("a read is an operation");
+        };
+        if let Answer::Inspected {
+            capacity: shown, ..
+        } = &mut read.answer
+        {
+            *shown = capacity;
+        }
+        Record::Operation(read)
+    };
+    let after = |reads: &[Record]| {
+        let mut records = vec![at(0, capacity("a"), Answer::Configured { revision: 1 })];
+        for n in 1..=3_u64 {
+            let change = capacity_of(&format!("b-{n}"), 300 + n);
+            records.push(at(n * S, change, unknown()));
+        }
+        records.extend_from_slice(reads);
+        broken(&records)
+    };
+    let same = || budget(6 * S, 1, 300);
+    assert_eq!(after(&[inspected(5 * S, 300), same()]), []);
+    assert_eq!(after(&[inspected(5 * S, 302), budget(6 * S, 2, 302)]), []);
+    // They are under way for as long as they like.
+    let late = [
+        inspected(7 * S, 301),
+        inspected(8 * S, 303),
+        budget(9 * S, 3, 303),
+    ];
+    assert_eq!(after(&[&[same()], &late[..]].concat()), []);
+    // What the pool shows was never the budget's.
+    let wrong = after(&[inspected(5 * S, 302), same(), inspected(7 * S, 300)]);
+    assert_eq!(wrong, [Rule::Linearizable]);
+    assert_eq!(
+        after(&[inspected(5 * S, 302), same()]),
+        [Rule::Linearizable]
+    );
+    // A change that was asked for before anything told the revision may have been the first.
+    let first = [
+        at(0, capacity_of("a", 200), unknown()),
+        budget(S, 1, 200),
+        inspected(2 * S, 200),
+    ];
+    assert_eq!(broken(&first), []);
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{FORGETS_NS, Index, removed};
+use super::calls::removed;
+use super::{FORGETS_NS, Index};
 use crate::history::{Answer, Call, Operation};
 use crate::lease::Asked;
 
