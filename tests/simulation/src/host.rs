@@ -21,6 +21,28 @@ pub fn clock() -> Duration {
     Duration::from_secs(86_400) + began.map_or(Duration::ZERO, |began| began.elapsed())
 }
 
+/// The widest drift between two clocks of a run, in parts of a million, as its pools are told.
+pub fn widest_drift_ppm(seed: u64) -> u32 {
+    match seed % 8 {
+        // A holder's margin is less than the way of a message there.
+        5 => 1_000,
+        // And here clocks part by far more than that.
+        6 => 40_000,
+        _ => 10_000,
+    }
+}
+
+/// How fast a clock goes: often at a bound of what is allowed.
+pub fn drift_ppm(random: &mut fastrand::Rng, widest_ppm: u32) -> i64 {
+    // One clock may be ahead of the true time, and another behind.
+    let part = match random.u32(0..4) {
+        0 => -49,
+        1 => 49,
+        _ => random.i64(-49..=49),
+    };
+    i64::from(widest_ppm) * part / 100
+}
+
 /// A machine.
 pub struct Host {
     runtime: Option<(Runtime, Instant)>,

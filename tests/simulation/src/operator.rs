@@ -26,6 +26,8 @@ pub struct Operator {
     asker: Asker,
     nodes: Option<Nodes>,
     founders: u64,
+    /// What pools are told of the clocks.
+    drift_ppm: u32,
     trace: Trace,
 }
 
@@ -53,6 +55,7 @@ impl Operator {
         asker: Asker,
         addresses: Vec<String>,
         founders: u64,
+        drift_ppm: u32,
         dial: Arc<dyn Dial>,
         trace: Trace,
     ) -> Self {
@@ -64,6 +67,7 @@ impl Operator {
             asker,
             nodes: Nodes::with(addresses, options).ok(),
             founders,
+            drift_ppm,
             trace,
         }
     }
@@ -143,7 +147,7 @@ impl Operator {
                 name: pool.into(),
                 capacity,
                 ttl_ms: Some(5_000),
-                drift_ppm: Some(10_000),
+                drift_ppm: Some(self.drift_ppm),
             };
             let mut changes = vec![change(Kind::SetPool(set))];
             let mut named = vec![Change::Capacity {

@@ -17,7 +17,7 @@ use crate::crowd::{self, Crowd};
 use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::fronts::{self, FrontEnd};
-use crate::host::Host;
+use crate::host::{Host, drift_ppm, widest_drift_ppm};
 use crate::line;
 use crate::net::Net;
 use crate::operator::Operator;
@@ -210,6 +210,7 @@ pub fn run(seed: u64, dir: &Path, verbose: bool) -> std::io::Result<Outcome> {
 impl World {
     fn new(seed: u64, dir: &Path, trace: Trace) -> std::io::Result<Self> {
         let mut random = fastrand::Rng::with_seed(seed);
+        let drift = widest_drift_ppm(seed);
         let net = Net::new(seed ^ 0x4e37, trace.clone());
         let founders = [3, 3, 5][random.usize(0..3)];
         let ids: Vec<u64> = (1..=founders).collect();
@@ -221,7 +222,7 @@ impl World {
         }));
         // Two more are up, and belong to no cluster yet.
         let members = (1..=founders + 2).map(|id| {
-            let mut host = Host::new(drift_ppm(&mut random));
+            let mut host = Host::new(drift_ppm(&mut random, drift));
             host.wall_ns = random.i64(-3_600..3_600) * S as i64;
             Ok(Member {
                 id,
@@ -244,7 +245,7 @@ impl World {
             .chain([OPERATOR])
             .map(|id| Other {
                 id,
-                host: Host::new(drift_ppm(&mut random)),
+                host: Host::new(drift_ppm(&mut random, drift)),
                 up_at_ns: if id == OPERATOR { 300 * MS } else { 5 * S },
                 lives: 0,
             });
@@ -409,7 +410,8 @@ impl World {
         let finished = move || done.fetch_add(1, Ordering::Relaxed);
         match id {
             OPERATOR => other.host.start(async move {
-                let operator = Operator::new(asker(), addresses, founders, dial, trace);
+                let drift = widest_drift_ppm(run_seed);
+                let operator = Operator::new(asker(), addresses, founders, drift, dial, trace);
                 operator.run(phase).await;
             }),
             ASKERS.. => other.host.start(async move {
@@ -483,15 +485,6 @@ impl Member {
         *lock(&self.ended) = None;
         self.disk.crash();
         net.end(self.id, silent);
-    }
-}
-
-/// How fast a clock goes: often at a bound of what is allowed.
-fn drift_ppm(random: &mut fastrand::Rng) -> i64 {
-    match random.u32(0..4) {
-        0 => -4_900,
-        1 => 4_900,
-        _ => random.i64(-4_900..=4_900),
     }
 }
 
