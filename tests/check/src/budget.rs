@@ -4,11 +4,17 @@
 //! A capacity that an operator lowers comes into force as holders hear of it: what was granted before may still
 //! come in for as long as a lease lasts. After that what is out may only come down until it is within the
 //! capacity. A change whose outcome is unknown may have raised a capacity for good.
+//!
+//! A lease that has run out by its holder's clock may come back by a late renewal, as the cluster's time stands still
+//! while nobody leads: until [`LATE_NS`] have passed since, or the holder has its next lease, it counts as out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Answer, Call, Change, Operation, Record, Use};
 use crate::verdict::{Rule, Violation, violation};
+
+/// For so long after its time a lease may be renewed.
+const LATE_NS: u64 = 30_000_000_000;
 
 /// Checks it; the first violation of each pool is given.
 pub fn check(history: &[Record]) -> Vec<Violation> {
@@ -122,6 +128,8 @@ enum Event<'a> {
     Uses(&'a Use),
     /// The time of this record is over.
     Ends(&'a Use),
+    /// Nor does a renewal bring it back.
+    Lapses(&'a Use),
     Holds(u64),
     /// The capacity is not in force any more, and nothing granted under it is good any more.
     Fades(u64),
@@ -142,6 +150,8 @@ fn check_pool(pool: &str, mut uses: Vec<&Use>, capacities: Vec<Capacity>) -> Opt
     for using in &uses {
         events.push((using.at_ns, Event::Uses(using)));
         events.push((using.until_ns, Event::Ends(using)));
+        let lapses = using.until_ns.saturating_add(LATE_NS);
+        events.push((lapses, Event::Lapses(using)));
     }
     for capacity in capacities {
         events.push((capacity.from, Event::Holds(capacity.slots)));
@@ -228,6 +238,15 @@ impl<'a> Sweep<'a> {
                 {
                     self.used = self.used - held.used + using.floor;
                     held.used = using.floor;
+                }
+            }
+            Event::Lapses(using) => {
+                let key = (using.holder.as_str(), using.lease);
+                if let Some(held) = self.leases.get_mut(&key)
+                    && std::ptr::eq(held.last, using)
+                {
+                    self.nominal = self.nominal - held.nominal + using.floor;
+                    held.nominal = using.floor;
                 }
             }
             Event::Holds(slots) => *self.capacities.entry(slots).or_default() += 1,

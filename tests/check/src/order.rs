@@ -33,6 +33,24 @@ const SHARPNESS_NS: u64 = 100_000_000;
 
 /// Checks it, with so much slack.
 pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
+    let lines = judged(history, slack_ns).into_iter();
+    lines.filter_map(|line| line.passed).collect()
+}
+
+/// How many users were seated while others waited who could have been passed.
+pub fn seated_in_order(history: &[Record], slack_ns: u64) -> u64 {
+    let lines = judged(history, slack_ns).into_iter();
+    lines.map(|line| line.seated).sum()
+}
+
+/// What is seen in a line up to the first who is passed.
+#[derive(Default)]
+struct Judged {
+    seated: u64,
+    passed: Option<Violation>,
+}
+
+fn judged(history: &[Record], slack_ns: u64) -> Vec<Judged> {
     let mut served: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
     let mut lines: BTreeMap<(&str, &str, &str), Vec<&Waits>> = BTreeMap::new();
     let mut uses: BTreeMap<(&str, &str), Vec<&Use>> = BTreeMap::new();
@@ -68,7 +86,7 @@ pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
         slack_ns,
     };
     let lines = lines.into_values();
-    lines.filter_map(|users| all.check(&users)).collect()
+    lines.map(|users| all.check(&users)).collect()
 }
 
 /// From when to when a front-end was in touch, without the slack at the beginning of each time: the beginning may
@@ -161,7 +179,8 @@ impl Lines<'_> {
         events
     }
 
-    fn check(&self, users: &[&Waits]) -> Option<Violation> {
+    fn check(&self, users: &[&Waits]) -> Judged {
+        let mut judged = Judged::default();
         let seated = users.iter().filter_map(|user| {
             let (at, seated) = *self.served.get(&user.user)?;
             seated.then_some((at, user.second))
@@ -188,25 +207,27 @@ impl Lines<'_> {
                     {
                         reached = reached.max(Some(second));
                     }
+                    let others = waiting.keys().any(|&(_, waits)| waits != user.user);
+                    judged.seated += u64::from(others);
                     // Others may have had their turn and not heard of it.
                     let came_ns = user.at_ns.saturating_sub(self.slack_ns);
                     let here = older.get(user.holder.as_str());
-                    let is_late = reached >= Some(user.second)
-                        || here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
-                        || lost.range(came_ns..=at).next().is_some();
-                    let allowed = match is_late || self.has_new_leader(at) {
-                        true => TOUCH_NS,
-                        false => SHARPNESS_NS,
-                    };
-                    let earlier = waiting.range(..(user.second, 0));
-                    let mut firm = earlier.filter(|(_, (_, to))| *to > at + allowed);
-                    if let Some((_, (first, _))) = firm.next() {
-                        return Some(passed(at, user, first));
+                    let is_late = here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
+                        || lost.range(came_ns..=at).next().is_some()
+                        || self.has_new_leader(at);
+                    let mut earlier = waiting.range(..(user.second, 0));
+                    let passed = earlier.find(|((second, _), (_, to))| {
+                        let hears = is_late || reached >= Some(*second);
+                        *to > at + if hears { TOUCH_NS } else { SHARPNESS_NS }
+                    });
+                    if let Some((_, (first, _))) = passed {
+                        judged.passed = Some(passed_by(at, user, first));
+                        return judged;
                     }
                 }
             }
         }
-        None
+        judged
     }
 
     /// When a front-end of a line was in touch again, and the earliest second of those who waited there.
@@ -263,7 +284,7 @@ fn older<'a>(users: &[&'a Waits]) -> BTreeMap<&'a str, Vec<&'a Waits>> {
     older
 }
 
-fn passed(at_ns: u64, user: &Waits, first: &Waits) -> Violation {
+fn passed_by(at_ns: u64, user: &Waits, first: &Waits) -> Violation {
     let what = format!(
         "user {} of second {} was seated at {:?}, before user {} of second {} who waits at {:?} (pool {:?}, region \
          {:?}, class {:?})",

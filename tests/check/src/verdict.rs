@@ -24,7 +24,7 @@ pub enum Rule {
     Durable,
     /// A retried request has one effect, and one answer.
     Once,
-    /// All nodes are in the same state at the same entry, and nobody leads beside another.
+    /// All nodes are in the same state at the same entry, of the same term.
     Agreement,
     /// Whoever came earlier is seated earlier.
     Order,

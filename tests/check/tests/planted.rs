@@ -120,6 +120,13 @@ fn a_lowered_capacity_drains_and_never_grows() {
     };
     assert_eq!(back(0, 6 * S), []);
     assert_eq!(back(0, 6 * S + 1), [Rule::Budget]);
+    // But not for ever.
+    let late = |at| {
+        let keeps = (7..at / S).map(|at| lasts(2, 4, at * S));
+        lowered(keeps.chain([lasts(1, 6, at)]).collect())
+    };
+    assert_eq!(late(36 * S), []);
+    assert_eq!(late(38 * S), [Rule::Budget]);
     // Where nobody knows whether it was raised, it may have been.
     let raised = [
         capacity("a", 10, 0, set(1)),

@@ -288,6 +288,9 @@ impl Storage for Disk {
     }
 
     fn purge(&self, index: u64, note: Bytes, done: Done) {
+        if index >= lock(&self.0.inner).seen.end() {
+            self.0.trace.count("snapshot from another node taken up");
+        }
         self.queue(Job::Purge(Purge { index, note }), Some(done));
     }
 

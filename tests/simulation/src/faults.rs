@@ -131,15 +131,16 @@ impl Faults {
                     .fault("partition", format!("{here:?} from {there:?}"));
             }
             1 => {
-                let leader = world.leader().unwrap_or(1);
+                let (kind, alone) = match world.leader() {
+                    Some(leader) => ("leader isolated", leader),
+                    None => ("node isolated", 1),
+                };
                 for &id in &nodes {
-                    world.net.cut(leader, id);
-                    world.net.cut(id, leader);
+                    world.net.cut(alone, id);
+                    world.net.cut(id, alone);
                 }
-                world.trace.fault(
-                    "leader isolated",
-                    format!("node {leader} from the other nodes"),
-                );
+                let what = format!("node {alone} from the other nodes");
+                world.trace.fault(kind, what);
             }
             2 => {
                 let from = nodes[self.random.usize(0..nodes.len())];
@@ -263,21 +264,29 @@ impl Faults {
     }
 
     fn cut_power(&mut self, world: &mut World, now_ns: u64) {
+        let mut went_down = 0;
         for at in 0..world.members.len() {
             let (steps, back) = (self.random.u32(0..300), self.random.u64(100..3_000) * MS);
             let member = &mut world.members[at];
             if member.host.is_up() {
                 member.end(&world.net, &world.trace, steps, true);
                 member.up_at_ns = now_ns + back;
+                went_down += 1;
             }
         }
-        world.trace.fault("power cut", "all nodes");
+        if went_down > 0 {
+            let what = format!("all nodes, {went_down} of them up");
+            world.trace.fault("power cut", what);
+        }
     }
 
     fn stop(&mut self, world: &mut World, now_ns: u64) {
         let until = now_ns + self.lasts_ns();
         if self.random.u32(0..3) == 0 {
             let at = self.random.usize(0..world.others.len());
+            if !world.others[at].host.is_up() {
+                return;
+            }
             world.others[at].host.stands_until_ns = until;
             let what = format!(
                 "machine {} for {} ms",
@@ -290,6 +299,9 @@ impl Faults {
             (true, Some(leader)) => leader as usize - 1,
             _ => self.random.usize(0..world.members.len()),
         };
+        if !world.members[at].host.is_up() {
+            return;
+        }
         world.members[at].host.stands_until_ns = until;
         let what = format!(
             "node {} for {} ms",

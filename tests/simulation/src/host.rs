@@ -24,7 +24,7 @@ pub fn clock() -> Duration {
 /// The widest drift between two clocks of a run, in parts of a million, as its pools are told.
 pub fn widest_drift_ppm(seed: u64) -> u32 {
     match seed % 8 {
-        // A holder's margin is less than the way of a message there.
+        // A holder's margin is less than the way of a slow message there.
         5 => 1_000,
         // And here clocks part by far more than that.
         6 => 40_000,

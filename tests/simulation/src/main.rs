@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use check::history::{Record, Writer};
-use check::{Limits, judge};
+use check::{Limits, judge, order};
 use clap::{Parser, Subcommand};
 
 /// Real seconds that one simulated instant may take: thousands of times what it takes.
@@ -81,7 +81,7 @@ fn parse(seeds: &str) -> Option<(u64, u64)> {
     (from < to).then_some((from, to))
 }
 
-/// One seed, in this process: the last line but one is the trace's hash, as others read it.
+/// One seed, in this process: the last line is the trace's hash.
 fn one(seed: u64, verbose: bool, history: Option<&Path>) -> ExitCode {
     if verbose {
         let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -124,8 +124,11 @@ fn one(seed: u64, verbose: bool, history: Option<&Path>) -> ExitCode {
         println!("count {count} {what}");
     }
     println!("count {} simulated seconds", outcome.seconds);
+    let limits = Limits::of(&outcome.history);
+    let seated = order::seated_in_order(&outcome.history, limits.order_slack_ns);
+    println!("count {seated} seated while others waited, in order");
     let mut found = outcome.found;
-    let judged = judge(&outcome.history, &Limits::of(&outcome.history));
+    let judged = judge(&outcome.history, &limits);
     found.extend(judged.iter().map(ToString::to_string));
     for found in &found {
         println!("found {found}");
@@ -241,10 +244,20 @@ fn many(from: u64, to: u64, args: &Args) -> ExitCode {
     for (what, count) in counts {
         println!("{count:>12}  {what}");
     }
-    match failed.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    let Some(first) = failed.iter().min() else {
+        return ExitCode::SUCCESS;
+    };
+    if !args.keep_going {
+        println!("seed {first} once more, with all that happens:");
+        let seed = first.to_string();
+        let shown = Command::new(&me)
+            .args(["--seed", &seed, "--verbose"])
+            .status();
+        if let Err(error) = shown {
+            println!("seed {seed} can't be started: {error}");
+        }
     }
+    ExitCode::FAILURE
 }
 
 /// Wakes one bug after the other.
