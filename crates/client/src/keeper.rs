@@ -339,7 +339,7 @@ impl Keeper {
             (Front::Queue(queue), Some(more)) => queue.granted(now, lease.deadline, &more),
             // A lease is only taken, and has nothing yet: what it is for is told now.
             (Front::Queue(queue), None) => {
-                queue.shut();
+                queue.lose();
                 self.next_report = now;
             }
             (Front::Seats(ledger), _) if in_time && self.phase == Phase::Serving => {

@@ -246,11 +246,17 @@ impl Queue {
         true
     }
 
-    /// The lease has ended, and there will be another. Meanwhile nobody could be asked here: others may have
-    /// taken tokens over, and so whoever waits stands in line again once that is settled. Sessions that a
-    /// floor covers go on until then.
+    /// The lease has ended, and there will be another, or there is another that has not reported yet. Meanwhile
+    /// nobody could be asked here: others may have taken tokens over, and so whoever waits stands in line again once
+    /// that is settled. Sessions that a floor covers go on until then.
     pub fn lose(&mut self) {
         self.shut();
+        self.heard = false;
+        self.keep_all();
+    }
+
+    /// Asks about all who are here whether another has their tokens. Who waits is in line again once that is known.
+    pub(super) fn keep_all(&mut self) {
         let mut users: Vec<u32> = self.users.places().collect();
         // The oldest are asked about first: they are next.
         users.sort_by_key(|&at| self.users[at].second);
@@ -260,8 +266,8 @@ impl Queue {
                     self.leave_line(at);
                     self.users[at].state = State::Checking;
                 }
-                State::Seated | State::Checking => {}
-                State::Free | State::Next | State::Called => continue,
+                State::Called | State::Seated | State::Checking => {}
+                State::Free | State::Next => continue,
             }
             self.claims.reclaim(&self.users[at]);
         }

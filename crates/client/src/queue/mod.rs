@@ -88,6 +88,8 @@ pub struct Queue {
     slots: u64,
     /// They are used before this only.
     deadline: Duration,
+    /// Whether the lease has reported: from then on a token goes elsewhere only once it was asked for here.
+    heard: bool,
     /// The floor gone by, and the one last granted.
     floor: u64,
     floor_granted: u64,
@@ -141,6 +143,7 @@ impl Queue {
             events: Vec::new(),
             slots: 0,
             deadline: Duration::ZERO,
+            heard: false,
             floor: 0,
             floor_granted: 0,
             open: false,

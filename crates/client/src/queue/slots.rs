@@ -74,6 +74,9 @@ impl Queue {
         if now < deadline && !self.stopping {
             self.ledger.open(self.slots, deadline);
         }
+        if !std::mem::replace(&mut self.heard, true) {
+            self.keep_all();
+        }
         self.settle_claims(now_s, grant);
         self.turn(now);
         if !self.seats_anyone() {

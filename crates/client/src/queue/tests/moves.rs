@@ -208,3 +208,62 @@ fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
     assert_eq!((report.claims.len(), report.exact_until_s), (0, 24));
     queue.check();
 }
+
+#[test]
+fn whoever_was_called_to_a_seat_of_the_floor_is_asked_about() {
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    let user = waits(queue.arrive(at(10), 0));
+    let floor = Grant {
+        floor: 1,
+        ..grant(11, 0, &[])
+    };
+    queue.report(at(11));
+    queue.granted(at(11), LATE, &floor);
+    queue.run_out(at(20), true);
+    assert_eq!(called(&mut queue), [user.id]);
+    queue.lose();
+    let ids: Vec<u64> = queue.report(at(21)).claims.iter().map(|c| c.id).collect();
+    assert_eq!(ids, [user.id]);
+    let elsewhere = Grant {
+        claims: vec![(user.id, quota::Claimed::Refused)],
+        ..grant(21, 0, &[])
+    };
+    queue.granted(at(21), LATE, &elsewhere);
+    assert_eq!(queue.in_use(), 0);
+    assert!(queue.gave_up(user.id));
+    queue.check();
+}
+
+#[test]
+fn whoever_comes_before_a_lease_has_reported_is_asked_about() {
+    let claimed = |report: Report| -> Vec<u64> {
+        assert!(report.claims.iter().all(|c| c.issuer == quota::KEPT));
+        report.claims.iter().map(|c| c.id).collect()
+    };
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    queue.run_out(at(20), false);
+    queue.lose();
+    let early = waits(queue.arrive(at(21), 0));
+    // The next lease was taken, and its first report goes out.
+    queue.lose();
+    assert_eq!(claimed(queue.report(at(22))), [early.id]);
+    let late = waits(queue.arrive(at(22), 0));
+    let kept = Grant {
+        claims: vec![(early.id, quota::Claimed::Granted)],
+        ..grant(22, 5, &[(0, 2, 22)])
+    };
+    queue.granted(at(22), LATE, &kept);
+    assert_eq!(called(&mut queue), [early.id]);
+    assert_eq!(queue.poll(at(22), late.id), Standing::Checking);
+    assert_eq!(claimed(queue.report(at(23))), [late.id]);
+    // From now on others ask here first.
+    let other = waits(queue.arrive(at(23), 0));
+    let settled = Grant {
+        claims: vec![(late.id, quota::Claimed::Granted)],
+        ..grant(23, 5, &[])
+    };
+    queue.granted(at(23), LATE, &settled);
+    assert_eq!(queue.waiting(), 2);
+    assert!(matches!(queue.poll(at(23), other.id), Standing::Waiting(_)));
+    queue.check();
+}
