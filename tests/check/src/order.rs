@@ -7,7 +7,8 @@
 //! touch for as long: then the cluster knew of both users when it decided, and each front-end had time to hear of
 //! its own before the first of them was seated. Whoever comes with an older ticket also takes the next slot of those
 //! at the same front-end, who then wait for another one as if they had just come. So do all when a front-end is back
-//! in touch where somebody waits who came before them.
+//! in touch where somebody waits who came before them, and while one who has just come to another front-end with an
+//! older ticket still waits.
 //!
 //! From there on the turns of two seconds are as exact as the front-ends' idea of the time, [`SHARPNESS_NS`]. There
 //! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
@@ -96,7 +97,7 @@ fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
     let mut firm: Vec<(u64, u64)> = Vec::new();
     let mut until_ns = 0;
     for using in uses {
-        if using.slots == 0 && using.until_ns <= using.at_ns {
+        if using.until_ns <= using.at_ns {
             // It has ended, or its lease has.
             if let Some(last) = firm.last_mut() {
                 last.1 = last.1.min(using.at_ns);
@@ -216,9 +217,10 @@ impl Lines<'_> {
                         || lost.range(came_ns..=at).next().is_some()
                         || self.has_new_leader(at);
                     let mut earlier = waiting.range(..(user.second, 0));
-                    let passed = earlier.find(|((second, _), (_, to))| {
+                    let passed = earlier.find(|((second, _), (first, to))| {
                         let hears = is_late || reached >= Some(*second);
-                        *to > at + if hears { TOUCH_NS } else { SHARPNESS_NS }
+                        let is_passed = *to > at + if hears { TOUCH_NS } else { SHARPNESS_NS };
+                        is_passed && !self.gives_way(first, at, &older)
                     });
                     if let Some((_, (first, _))) = passed {
                         judged.passed = Some(passed_by(at, user, first));
@@ -228,6 +230,15 @@ impl Lines<'_> {
             }
         }
         judged
+    }
+
+    /// Whether somebody who came after a user, and not long ago, is to be seated before them.
+    fn gives_way(&self, user: &Waits, at: u64, older: &BTreeMap<&str, Vec<&Waits>>) -> bool {
+        older.values().flatten().any(|w| {
+            let new = w.at_ns > user.at_ns && w.at_ns <= at && at < w.at_ns + self.slack_ns;
+            let served = self.served.get(&w.user);
+            new && w.second < user.second && served.is_none_or(|&(served, _)| served > at)
+        })
     }
 
     /// When a front-end of a line was in touch again, and the earliest second of those who waited there.

@@ -308,6 +308,20 @@ fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
     assert_eq!(found(std::slice::from_ref(&soon), 30), [Rule::Order]);
     // The front-end where the first waits has fallen silent, or was not back for long.
     assert_eq!(found(&[], 18), []);
+    // So it is while somebody with an older ticket has just come to another front-end.
+    let other = |came, served| {
+        let [new, old] = [waits(3, 12, 12, "portal-2"), waits(4, 5, came, "portal-2")];
+        [
+            new,
+            seated(3, 30 * S),
+            old,
+            seated(4, served),
+            seated(1, 24 * S),
+        ]
+    };
+    assert_eq!(found(&other(18, 22 * S), 30), []);
+    assert_eq!(found(&other(18, 19 * S), 30), [Rule::Order]);
+    assert_eq!(found(&other(16, 22 * S), 30), [Rule::Order]);
     // One has come back where somebody waits who came before: they have the next slots.
     let back = |second| {
         let more = [waits(3, second, 13, "portal-3"), seated(3, 22 * S)];
