@@ -55,6 +55,10 @@ pub const ALL: &[(&str, &str)] = &[
         "grow-past-capacity",
         "a lease grows to its target, whatever is free",
     ),
+    (
+        "floors-uncounted",
+        "what is set aside for holders that are cut off is given to others",
+    ),
     ("leak-slots", "a lease that has run out counts for ever"),
     (
         "ask-again",

@@ -144,7 +144,10 @@ impl Pool {
 
     /// Slots that can be shared: those that no floor takes.
     pub fn usable(&self) -> u64 {
-        self.capacity.saturating_sub(self.set_aside)
+        match mutation::on("floors-uncounted") {
+            true => self.capacity,
+            false => self.capacity.saturating_sub(self.set_aside),
+        }
     }
 
     /// Slots that nobody has and that are kept for nobody.

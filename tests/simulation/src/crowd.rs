@@ -21,7 +21,9 @@ use crate::trace::Trace;
 /// The pool that its front-ends share, and no others.
 pub const POOL: &str = "line";
 /// Its slots: few, so that people wait.
-pub const CAPACITY: u64 = 12;
+pub const CAPACITY: u64 = 15;
+/// Those of them that are set aside for the front-ends of a region that are cut off, to share.
+pub const FLOOR: u64 = 3;
 /// The class of all users.
 const CLASS: &str = "everyone";
 /// Whoever gives no sign for so long is dropped: longer than a front-end stands still.
@@ -454,9 +456,16 @@ impl Inner {
         }
     }
 
-    /// A ticket has a seat at a front-end, and must have none elsewhere that may still be used.
+    /// A ticket has a seat at a front-end, and must have none elsewhere that may still be used. Only a front-end that
+    /// is cut off and goes by its floor can't know that the ticket was taken elsewhere.
     fn sits(&mut self, ticket: u64, door: u64) {
         self.waits_no_more(ticket, door, true);
+        let now_ns = system::now_ns();
+        let may_use = |door| self.doors.get(door).is_some_and(|it| it.until_ns > now_ns);
+        let has_lease = may_use(&door);
+        if !has_lease {
+            self.trace.count("seat on a floor");
+        }
         let Some(other) = self
             .seats
             .insert(ticket, door)
@@ -465,8 +474,7 @@ impl Inner {
             return;
         };
         self.trace.count("seat taken over");
-        let until_ns = self.doors.get(&other).map_or(0, |other| other.until_ns);
-        if until_ns > system::now_ns() {
+        if has_lease && may_use(&other) {
             let what =
                 format!("the ticket {ticket:x} has a seat at {door}, and another at {other}");
             self.trace.failed(what);

@@ -41,17 +41,17 @@ pub struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Notes what it may use from now on.
-    pub fn uses(&self, slots: u64, until_ns: u64) {
+    /// Notes what it may use from now on: so many slots until then, and its floor beside them and for ever.
+    pub fn uses(&self, slots: u64, until_ns: u64, floor: u64) {
         let at_ns = system::now_ns();
         self.trace.record(Record::Use(Use {
             at_ns,
             pool: self.pool.into(),
             holder: name(self.number),
             lease: self.life,
-            slots,
+            slots: slots + floor,
             until_ns: until_ns.max(at_ns),
-            floor: 0,
+            floor,
         }));
     }
 
@@ -77,7 +77,7 @@ impl FrontEnd {
                 return;
             }
         };
-        let watching = tokio::spawn(self.clone().watch(holder.watch(), |_| {}));
+        let watching = tokio::spawn(self.clone().watch(holder.watch(), || 0, |_| {}));
         let mut seats = Vec::new();
         while !stop() {
             tokio::time::sleep(Duration::from_millis(random.u64(20..300))).await;
@@ -104,13 +104,14 @@ impl FrontEnd {
         watching.abort();
     }
 
-    /// Notes what it may use, whenever that changes, and tells until when.
+    /// Notes what it may use, whenever that changes, and tells until when there are slots beside the floor.
     pub async fn watch(
         self,
         mut status: tokio::sync::watch::Receiver<client::Status>,
+        floor: impl Fn() -> u64,
         tell: impl Fn(u64),
     ) {
-        let mut noted = (0, 0);
+        let mut noted = (0, 0, 0);
         loop {
             let (slots, left) = {
                 let status = status.borrow_and_update();
@@ -118,10 +119,11 @@ impl FrontEnd {
             };
             let until_ns = system::now_ns() + true_ns(left, self.drift_ppm);
             let has_moved = !left.is_zero() && until_ns.abs_diff(noted.1) > 20_000_000;
-            if slots != noted.0 || has_moved {
-                noted = (slots, until_ns);
-                self.uses(slots, until_ns);
-                tell(until_ns);
+            let floor = floor();
+            if (slots, floor) != (noted.0, noted.2) || has_moved {
+                noted = (slots, until_ns, floor);
+                self.uses(slots, until_ns, floor);
+                tell(if slots > 0 { until_ns } else { 0 });
             }
             if status.changed().await.is_err() {
                 return;

@@ -1,6 +1,7 @@
 //! Front-ends with a queue: the real one of the client library, with a crowd before them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Holder, Nodes, Options};
@@ -29,7 +30,7 @@ pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -
             .silence(Duration::from_secs(crowd::SILENCE_S.into()))
             .front_end();
         match queue.await {
-            Ok(queue) => break queue,
+            Ok(queue) => break Arc::new(queue),
             Err(error) => tracing::info!(%error, "no lease"),
         }
         if stop() {
@@ -37,9 +38,12 @@ pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -
         }
     };
     let (status, mut events) = (queue.watch(), queue.events());
-    let used = crowd.clone();
-    let watching =
-        tokio::spawn(front.watch(status, move |until_ns| used.may_use(number, until_ns)));
+    let (used, floor) = (crowd.clone(), Arc::downgrade(&queue));
+    let watching = tokio::spawn(front.watch(
+        status,
+        move || floor.upgrade().map_or(0, |queue| queue.status().floor),
+        move |until_ns| used.may_use(number, until_ns),
+    ));
     let told = crowd.clone();
     let following = tokio::spawn(async move {
         loop {
@@ -57,7 +61,9 @@ pub async fn run(front: FrontEnd, crowd: Crowd, keys: PathBuf, stop: impl Fn() -
             break;
         }
     }
-    queue.close().await;
+    if let Some(queue) = Arc::into_inner(queue) {
+        queue.close().await;
+    }
     // What was said last is noted before all ends.
     tokio::time::sleep(Duration::from_millis(5)).await;
     watching.abort();

@@ -167,6 +167,13 @@ impl Operator {
             if pool == crowd::POOL {
                 changes.push(change(Kind::SetRules(crowd::rules())));
                 named.push(Change::Other("rules".into()));
+                changes.push(change(Kind::SetFloor(v1::SetFloor {
+                    pool: pool.into(),
+                    region: "north".into(),
+                    holder: String::new(),
+                    slots: crowd::FLOOR,
+                })));
+                named.push(Change::Other("floor".into()));
             }
             for _ in 0..10 {
                 if self.asker.configure(changes.clone(), named.clone()).await {

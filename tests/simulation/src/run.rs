@@ -462,7 +462,7 @@ impl World {
                 dial: self.net.dialler(other.id),
                 trace: self.trace.clone(),
             };
-            front.uses(0, 0);
+            front.uses(0, 0, 0);
             self.crowd.died(front.number);
         }
     }
