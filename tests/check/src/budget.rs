@@ -5,8 +5,9 @@
 //! come in for as long as a lease lasts. After that what is out may only come down until it is within the
 //! capacity. A change whose outcome is unknown may have raised a capacity for good.
 //!
-//! A lease that has run out by its holder's clock may come back by a late renewal, as the cluster's time stands still
-//! while nobody leads: until [`LATE_NS`] have passed since, or the holder has its next lease, it counts as out.
+//! What a holder gives up may come back where the cluster never hears of that. So may a lease that has run out by its
+//! holder's clock, by a late renewal, as the cluster's time stands still while nobody leads: until [`LATE_NS`] have
+//! passed since, or the holder has its next lease, it counts as out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,8 +214,8 @@ impl<'a> Sweep<'a> {
                 if let Some(before) = self.leases.get(&key) {
                     self.used -= before.used;
                     self.nominal -= before.nominal;
-                    // One that has run out by the holder's clock was not given up: a late renewal brings it back.
-                    if over {
+                    // Only an answer, which moves the end on, says that the cluster knows of less.
+                    if over || using.until_ns <= before.last.until_ns {
                         nominal = nominal.max(before.nominal);
                     }
                 }

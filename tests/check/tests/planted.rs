@@ -113,13 +113,15 @@ fn a_lowered_capacity_drains_and_never_grows() {
     assert_eq!(lowered(vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S)]), []);
     let up = vec![lasts(1, 2, 6 * S), lasts(2, 4, 7 * S), lasts(1, 3, 7 * S)];
     assert_eq!(lowered(up), [Rule::Budget]);
-    // One that ran out for its holder may be renewed all the same; one that was given up may not.
+    // One that ran out for its holder, or of which it gave up a part, may be renewed as it was: the cluster need not
+    // have heard of that. Once an answer has told of less it may not.
     let back = |slots, until| {
         let gone = uses(1, slots, 6 * S, until, 0);
         lowered(vec![gone, lasts(2, 4, 7 * S), lasts(1, 6, 7 * S)])
     };
     assert_eq!(back(0, 6 * S), []);
-    assert_eq!(back(0, 6 * S + 1), [Rule::Budget]);
+    assert_eq!(back(2, 7 * S), []);
+    assert_eq!(back(0, 7 * S + 1), [Rule::Budget]);
     // But not for ever.
     let late = |at| {
         let keeps = (7..at / S).map(|at| lasts(2, 4, at * S));
