@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::faults::Kind;
+use crate::report::Verdict;
 
 /// Tortures real clusters of Préau.
 #[derive(Debug, Parser)]
@@ -100,11 +101,18 @@ fn nodes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// What the command ends with: 0 for what was found right, and for nothing else.
+fn exit_code(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Right => 0,
+        Verdict::Undecided | Verdict::Wrong => 1,
+    }
+}
+
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
     match sandbox::enter().and_then(|sandbox| run::run(&args, sandbox)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(verdict) => ExitCode::from(exit_code(verdict)),
         Err(why) => {
             eprintln!("preau-chaos: {why}");
             ExitCode::from(2)

@@ -23,7 +23,7 @@ use crate::load::{Holder, Load, Order};
 use crate::nemesis::{Made, Nemesis};
 use crate::network::Network;
 use crate::record::Recorder;
-use crate::report::{self, Summary};
+use crate::report::{self, Summary, Verdict};
 use crate::sandbox::Sandbox;
 use crate::watcher::Watcher;
 use crate::{Args, Output, repair};
@@ -40,8 +40,8 @@ const REST: Duration = Duration::from_millis(2_500);
 /// Of every so many holders one is in the small pool, up to as many as its whole history is searched for.
 const SMALL: u64 = 4;
 
-/// Runs, prints and writes the report, and says whether all was right.
-pub fn run(args: &Args, sandbox: Sandbox) -> Result<bool, String> {
+/// Runs, prints and writes the report, and says what came of it.
+pub fn run(args: &Args, sandbox: Sandbox) -> Result<Verdict, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -59,12 +59,9 @@ pub fn run(args: &Args, sandbox: Sandbox) -> Result<bool, String> {
     let summary = summary?;
     match args.output {
         Output::Text => print!("{summary}"),
-        Output::Json => {
-            let text = serde_json::to_string_pretty(&summary).map_err(|e| e.to_string())?;
-            println!("{text}");
-        }
+        Output::Json => println!("{}", summary.json()?),
     }
-    Ok(summary.wrong.is_empty())
+    Ok(summary.verdict())
 }
 
 async fn terminated() {

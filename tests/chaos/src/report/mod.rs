@@ -1,25 +1,23 @@
 //! What came of a run: figures, a verdict, and one page with the run drawn.
 
+mod timeline;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
 use check::history::{Answer, Record};
 use check::{Limits, Rule, progress};
-use plotters::prelude::*;
 use serde::Serialize;
-use sim::page::{Area, Drawn, FONT, escaped, svg};
+use sim::page::{escaped, svg};
 
+use self::timeline::timeline;
 use crate::Args;
 
-const SERVED: RGBColor = RGBColor(0, 158, 115);
-const UNKNOWN: RGBColor = RGBColor(213, 94, 0);
-const LEADER: RGBColor = RGBColor(0, 114, 178);
-const FAULT: RGBColor = RGBColor(230, 159, 0);
 const SECOND: u64 = 1_000_000_000;
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem auto;padding:0 1rem;color:#222}\
  table{border-collapse:collapse;font-size:14px}th,td{text-align:left;padding:.2rem .8rem;border-bottom:1px solid #ddd}\
- svg{max-width:100%;height:auto}.good{color:#007a5a}.bad{color:#b30000}pre{white-space:pre-wrap}";
+ svg{max-width:100%;height:auto}.good{color:#007a5a}.open{color:#8a5a00}.bad{color:#b30000}pre{white-space:pre-wrap}";
 
 /// What a run knows beside its history.
 pub struct Run {
@@ -33,8 +31,39 @@ pub struct Run {
     pub wrong: Vec<String>,
 }
 
+/// What a run shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Right,
+    /// Nothing wrong was found, but not all could be judged: never as good as right.
+    Undecided,
+    Wrong,
+}
+
+impl Verdict {
+    /// How the page shows it.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Right => "good",
+            Self::Undecided => "open",
+            Self::Wrong => "bad",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Right => "right",
+            Self::Undecided => "undecided: nothing wrong was found, but not all could be judged",
+            Self::Wrong => "WRONG",
+        })
+    }
+}
+
 /// The figures of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Of all that was drawn by lot.
     pub seed: u64,
@@ -181,12 +210,35 @@ impl Summary {
         ]
     }
 
-    fn verdict(&self) -> &'static str {
+    /// Right only where nothing is wrong and nothing was left undecided.
+    pub fn verdict(&self) -> Verdict {
         match (self.wrong.is_empty(), self.undecided.is_empty()) {
-            (false, _) => "WRONG",
-            (true, false) => "nothing wrong found, and not all decided",
-            (true, true) => "right",
+            (false, _) => Verdict::Wrong,
+            (true, false) => Verdict::Undecided,
+            (true, true) => Verdict::Right,
         }
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Result<String, String> {
+        #[derive(Serialize)]
+        struct Printed<'a> {
+            verdict: Verdict,
+            #[serde(flatten)]
+            figures: &'a Summary,
+        }
+        let printed = Printed {
+            verdict: self.verdict(),
+            figures: self,
+        };
+        serde_json::to_string_pretty(&printed).map_err(|e| e.to_string())
+    }
+
+    /// What is wrong, and what could not be decided, each with how it is shown.
+    fn complaints(&self) -> impl Iterator<Item = (Verdict, &String)> {
+        let wrong = self.wrong.iter().map(|why| (Verdict::Wrong, why));
+        let undecided = self.undecided.iter();
+        wrong.chain(undecided.map(|why| (Verdict::Undecided, why)))
     }
 }
 
@@ -198,7 +250,7 @@ impl fmt::Display for Summary {
             }
         }
         writeln!(f, "{:<30} {}", "verdict", self.verdict())?;
-        for why in self.wrong.iter().chain(&self.undecided) {
+        for (_, why) in self.complaints() {
             writeln!(f, "  {why}")?;
         }
         Ok(())
@@ -223,25 +275,22 @@ pub fn page(summary: &Summary, records: &[Record]) -> Result<String, String> {
 }
 
 fn html(summary: &Summary, records: &[Record]) -> Result<String, Box<dyn std::error::Error>> {
-    let class = if summary.wrong.is_empty() {
-        "good"
-    } else {
-        "bad"
-    };
+    let verdict = summary.verdict();
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>Préau under chaos, seed {}</title>\n<style>{STYLE}</style>\n\
-         <h1>Préau under chaos</h1>\n<p>Verdict: <b class=\"{class}\">{}</b>.</p>\n<table>\n",
+         <h1>Préau under chaos</h1>\n<p>Verdict: <b class=\"{}\">{verdict}</b>.</p>\n<table>\n",
         summary.seed,
-        summary.verdict()
+        verdict.class()
     );
     for (name, value) in summary.rows() {
         writeln!(html, "<tr><th>{name}</th><td>{}</td></tr>", escaped(&value))?;
     }
     html += "</table>\n";
-    for why in summary.wrong.iter().chain(&summary.undecided) {
-        writeln!(html, "<pre class=\"bad\">{}</pre>", escaped(why))?;
+    for (verdict, why) in summary.complaints() {
+        let class = verdict.class();
+        writeln!(html, "<pre class=\"{class}\">{}</pre>", escaped(why))?;
     }
     html += "<h2>Requests, faults and leaders</h2>\n";
     html += &svg(1_320, 760, |area| timeline(summary, records, area))?;
@@ -262,118 +311,51 @@ fn html(summary: &Summary, records: &[Record]) -> Result<String, Box<dyn std::er
     Ok(html)
 }
 
-fn timeline(summary: &Summary, records: &[Record], area: &Area<'_>) -> Drawn {
-    let (requests, rest) = area.split_vertically(300);
-    let (faults, leaders) = rest.split_vertically(300);
-    let end = summary.seconds as f64 + 1.0;
-    draw_requests(summary, records, &requests, end)?;
-    draw_faults(summary, records, &faults, end)?;
-    draw_leaders(records, &leaders, end)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn draw_requests(summary: &Summary, records: &[Record], area: &Area<'_>, end: f64) -> Drawn {
-    let seconds = usize::try_from(summary.seconds)? + 2;
-    let (mut served, mut unknown) = (vec![0_u64; seconds], vec![0_u64; seconds]);
-    for record in records {
-        if let Record::Operation(operation) = record {
-            let at = usize::try_from(operation.return_ns / SECOND)?.min(seconds - 1);
-            if operation.carried_out() {
-                served[at] += 1;
-            } else if matches!(operation.answer, Answer::Unknown(_)) {
-                unknown[at] += 1;
-            }
+    #[test]
+    fn what_is_undecided_is_neither_good_nor_wrong() {
+        let some = || vec!["a search was given up".to_owned()];
+        let none = Vec::new;
+        let cases = [
+            (none(), none(), Verdict::Right, "good"),
+            (none(), some(), Verdict::Undecided, "open"),
+            (some(), none(), Verdict::Wrong, "bad"),
+            (some(), some(), Verdict::Wrong, "bad"),
+        ];
+        for (wrong, undecided, verdict, class) in cases {
+            let summary = Summary {
+                wrong,
+                undecided,
+                ..Summary::default()
+            };
+            assert_eq!(summary.verdict(), verdict);
+            let page = page(&summary, &[]).unwrap();
+            let shown = format!("Verdict: <b class=\"{class}\">{verdict}</b>");
+            assert!(page.contains(&shown), "{verdict:?}");
+            let printed: serde_json::Value =
+                serde_json::from_str(&summary.json().unwrap()).unwrap();
+            assert_eq!(printed["verdict"], serde_json::to_value(verdict).unwrap());
+            let ends_well = crate::exit_code(summary.verdict()) == 0;
+            assert_eq!(ends_well, verdict == Verdict::Right);
         }
     }
-    let most = served.iter().chain(&unknown).max().copied().unwrap_or(1);
-    let mut chart = ChartBuilder::on(area)
-        .caption(
-            "carried out (green) and of unknown outcome (red), in a second",
-            (FONT, 15),
-        )
-        .margin(8)
-        .x_label_area_size(24)
-        .y_label_area_size(110)
-        .build_cartesian_2d(0.0..end, 0..most.max(1))?;
-    chart.configure_mesh().label_style((FONT, 12)).draw()?;
-    for (values, colour) in [(&served, SERVED), (&unknown, UNKNOWN)] {
-        let points = values.iter().enumerate().map(|(at, y)| (at as f64, *y));
-        chart.draw_series(LineSeries::new(points, &colour))?;
-    }
-    Ok(())
-}
 
-fn draw_faults(summary: &Summary, records: &[Record], area: &Area<'_>, end: f64) -> Drawn {
-    let kinds: Vec<&String> = summary.faults.keys().collect();
-    let mut chart = ChartBuilder::on(area)
-        .caption("faults", (FONT, 15))
-        .margin(8)
-        .x_label_area_size(24)
-        .y_label_area_size(110)
-        .build_cartesian_2d(0.0..end, 0.0..kinds.len().max(1) as f64)?;
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .y_labels(0)
-        .label_style((FONT, 12))
-        .draw()?;
-    let mut begun: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    let mut bars: Vec<(usize, f64, f64)> = Vec::new();
-    for record in records {
-        let Record::Fault(fault) = record else {
-            continue;
+    #[test]
+    fn undecided_is_said_plainly() {
+        let summary = Summary {
+            undecided: vec!["too many steps".to_owned()],
+            ..Summary::default()
         };
-        let at = fault.at_ns as f64 / SECOND as f64;
-        let key = (fault.kind.as_str(), fault.what.as_str());
-        let row = kinds.iter().position(|kind| **kind == fault.kind);
-        if fault.begins {
-            begun.insert(key, at);
-        } else if let (Some(from), Some(row)) = (begun.remove(&key), row) {
-            bars.push((row, from, at));
-        }
+        let said = summary.to_string();
+        assert!(
+            said.contains("verdict                        undecided"),
+            "{said}"
+        );
+        assert!(said.contains("too many steps"), "{said}");
+        let page = page(&summary, &[]).unwrap();
+        assert!(page.contains("<pre class=\"open\">too many steps</pre>"));
     }
-    chart.draw_series(bars.iter().map(|(row, from, to)| {
-        let row = *row as f64;
-        let corners = [(*from, row + 0.15), (to.max(from + 0.5), row + 0.85)];
-        Rectangle::new(corners, FAULT.filled())
-    }))?;
-    for (row, kind) in kinds.iter().enumerate() {
-        let (_, y) = chart.backend_coord(&(0.0, row as f64 + 0.7));
-        let (left, top) = area.get_base_pixel();
-        area.draw_text(
-            kind,
-            &(FONT, 12).into_text_style(area),
-            (8 - left.min(0), y - top),
-        )?;
-    }
-    Ok(())
-}
-
-fn draw_leaders(records: &[Record], area: &Area<'_>, end: f64) -> Drawn {
-    let mut leads: Vec<(f64, u64)> = Vec::new();
-    for record in records {
-        if let Record::Leads(one) = record {
-            let at = one.at_ns as f64 / SECOND as f64;
-            if let Some((_, before)) = leads.last().copied() {
-                leads.push((at, before));
-            }
-            leads.push((at, one.node));
-        }
-    }
-    if let Some((_, last)) = leads.last().copied() {
-        leads.push((end, last));
-    }
-    let most = leads.iter().map(|(_, node)| *node).max().unwrap_or(1);
-    let mut chart = ChartBuilder::on(area)
-        .caption("the node that was last seen to lead", (FONT, 15))
-        .margin(8)
-        .x_label_area_size(24)
-        .y_label_area_size(110)
-        .build_cartesian_2d(0.0..end, 0..most + 1)?;
-    chart
-        .configure_mesh()
-        .x_desc("seconds")
-        .label_style((FONT, 12))
-        .draw()?;
-    chart.draw_series(LineSeries::new(leads, LEADER.stroke_width(2)))?;
-    Ok(())
 }
