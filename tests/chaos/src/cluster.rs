@@ -35,7 +35,8 @@ pub struct Ground {
     /// Where the nodes' logs go.
     pub logs: PathBuf,
     pub network: Option<Network>,
-    pub disks: bool,
+    /// Whether every node has a disk of its own; or why not.
+    pub disks: Result<(), String>,
     /// libfaketime, and the file that says what time it is.
     pub clock: Option<PathBuf>,
     /// The first of the ports on loopback, where there are no networks.
@@ -121,8 +122,8 @@ impl Cluster {
             }
         };
         let disk = match self.ground.disks {
-            true => Some(Disk::new(&dir)?),
-            false => None,
+            Ok(()) => Some(Disk::new(&dir)?),
+            Err(_) => None,
         };
         self.doors.add(id, &address)?;
         let node = Node {
@@ -242,9 +243,7 @@ impl Cluster {
         let process = self.node(id)?.process.as_ref();
         let pid = process.and_then(|process| Pid::from_raw(process.id().try_into().ok()?));
         let pid = pid.ok_or_else(|| format!("node {id} has no process"))?;
-        // One that has ended of itself is seen where it is looked for.
-        let _ = kill_process(pid, signal);
-        Ok(())
+        kill_process(pid, signal).map_err(|e| format!("node {id} can't be told {signal:?}: {e}"))
     }
 
     /// Whether a process of the node was started and still runs.

@@ -46,10 +46,11 @@ pub enum Kind {
 }
 
 /// What can be had here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Means {
-    pub network: bool,
-    pub disks: bool,
+    /// Or why none is.
+    pub network: Result<(), String>,
+    pub disks: Result<(), String>,
     pub clock: bool,
     pub nodes: u64,
     pub old_release: bool,
@@ -64,27 +65,22 @@ impl Kind {
     }
 
     /// Why the fault can't be made here; none where it can.
-    pub fn lacks(self, means: &Means) -> Option<&'static str> {
-        match self {
+    pub fn lacks(self, means: &Means) -> Option<String> {
+        let why = match self {
+            Self::Ring if means.nodes < 5 => "three nodes in a ring reach each other all",
             Self::IsolateLeader
             | Self::Split
             | Self::Bridge
             | Self::Ring
             | Self::OneWay
             | Self::Delay
-            | Self::Loss
-                if !means.network =>
-            {
-                Some("needs network namespaces and TUN devices")
-            }
-            Self::Ring if means.nodes < 5 => Some("three nodes in a ring reach each other all"),
-            Self::DiskFull | Self::SlowDisk | Self::IoError if !means.disks => {
-                Some("needs a file system for each node, which root alone can mount")
-            }
-            Self::Clock if !means.clock => Some("needs libfaketime (Debian: faketime)"),
-            Self::Upgrade if !means.old_release => Some("needs --upgrade-from"),
-            _ => None,
-        }
+            | Self::Loss => means.network.as_ref().err()?,
+            Self::DiskFull | Self::SlowDisk | Self::IoError => means.disks.as_ref().err()?,
+            Self::Clock if !means.clock => "needs libfaketime (Debian: faketime)",
+            Self::Upgrade if !means.old_release => "needs --upgrade-from",
+            _ => return None,
+        };
+        Some(why.to_owned())
     }
 
     /// Whether it is a course of steps, or ends in one, that needs a cluster that serves.

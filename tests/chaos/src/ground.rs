@@ -11,7 +11,7 @@ use crate::network::Network;
 use crate::sandbox::Sandbox;
 
 /// What can be had of networks, disks and clocks.
-pub fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
+pub async fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
     let network = if sandbox.namespaces {
         Network::new(args.seed)
     } else {
@@ -20,14 +20,7 @@ pub fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
     let network = network
         .inspect_err(|why| eprintln!("NO NETWORKS OF THEIR OWN FOR NODES: {why}"))
         .ok();
-    let disks = sandbox.namespaces && {
-        let dir = sandbox.dir.join("trial");
-        let made = fs::create_dir_all(&dir).map_err(|e| e.to_string());
-        let trial = made.and_then(|()| Disk::new(&dir));
-        trial
-            .inspect_err(|why| eprintln!("NO DISKS OF THEIR OWN FOR NODES: {why}"))
-            .is_ok()
-    };
+    let disks = disks(sandbox).await;
     Ground {
         dir: sandbox.dir.clone(),
         logs: files.to_owned(),
@@ -37,6 +30,20 @@ pub fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
         // Below the ports that the system gives to outgoing connections.
         port: 10_000 + u16::try_from(sandbox.pid * 61 % 20_000).unwrap_or(0),
     }
+}
+
+/// Whether nodes can have disks of their own: one is made, and all done to it that faults do.
+async fn disks(sandbox: &Sandbox) -> Result<(), String> {
+    if !sandbox.namespaces {
+        return Err("needs a file system for each node, and mounts need namespaces".into());
+    }
+    let dir = sandbox.dir.join("trial");
+    fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let tried = match Disk::new(&dir) {
+        Ok(disk) => disk.try_out().await,
+        Err(why) => Err(why),
+    };
+    tried.map_err(|why| format!("needs a file system for each node (as root): {why}"))
 }
 
 fn libfaketime() -> Option<PathBuf> {

@@ -74,15 +74,18 @@ async fn terminated() {
 
 async fn torture(args: &Args, sandbox: &Sandbox) -> Result<Summary, String> {
     let files = files_of(&args.report)?;
-    let ground = ground(args, sandbox, &files);
+    let ground = ground(args, sandbox, &files).await;
     let means = Means {
-        network: ground.network.is_some(),
-        disks: ground.disks,
+        network: match ground.network {
+            Some(_) => Ok(()),
+            None => Err("needs network namespaces and TUN devices".into()),
+        },
+        disks: ground.disks.clone(),
         clock: ground.clock.is_some(),
         nodes: args.nodes,
         old_release: args.upgrade_from.is_some(),
     };
-    let (kinds, missing) = kinds(args, means)?;
+    let (kinds, missing) = kinds(args, &means)?;
     let new = binary(args)?;
     let old = args.upgrade_from.clone().unwrap_or_else(|| new.clone());
 
@@ -315,11 +318,11 @@ async fn state_of(doors: &Doors, id: u64) -> Option<Applied> {
 }
 
 /// The faults to make, and those that can't be had, with why.
-fn kinds(args: &Args, means: Means) -> Result<(Vec<Kind>, Vec<String>), String> {
+fn kinds(args: &Args, means: &Means) -> Result<(Vec<Kind>, Vec<String>), String> {
     let (mut can, mut missing) = (Vec::new(), Vec::new());
     for kind in Kind::value_variants() {
         let asked = args.faults.contains(kind);
-        match kind.lacks(&means) {
+        match kind.lacks(means) {
             Some(why) if asked => return Err(format!("{} can't be had here: {why}", kind.name())),
             Some(why) => missing.push(format!("{}: {why}", kind.name())),
             None if asked || args.faults.is_empty() => can.push(*kind),

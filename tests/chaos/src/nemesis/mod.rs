@@ -3,7 +3,8 @@
 mod cuts;
 mod damage;
 
-use std::path::PathBuf;
+use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
+use crate::disk::Hanging;
 use crate::faults::Kind;
 use crate::record::Recorder;
 use crate::repair;
@@ -48,11 +50,16 @@ enum Undo {
     Start(Vec<u64>),
     Resume(Vec<u64>),
     Network,
-    Clocks(Arc<AtomicBool>, JoinHandle<()>),
     Disk(u64),
-    Thaw(Arc<AtomicBool>, JoinHandle<()>),
+    Stop(Again),
     Broken(u64),
     Replace(u64),
+}
+
+/// Something that is done again and again until it is told to stop; then it says whether all of it could be.
+struct Again {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Result<(), String>>,
 }
 
 impl Made {
@@ -86,7 +93,7 @@ impl Nemesis {
             Kind::Clock => self.clocks(),
             Kind::DiskFull => {
                 let id = self.any();
-                self.cluster.disk(id)?.fill();
+                self.cluster.disk(id)?.fill()?;
                 (format!("of node {id}"), Undo::Disk(id))
             }
             Kind::SlowDisk => self.slow_disk()?,
@@ -132,9 +139,10 @@ impl Nemesis {
                     network.heal();
                 }
             }
-            Undo::Clocks(stop, task) | Undo::Thaw(stop, task) => {
-                stop.store(true, Ordering::Relaxed);
-                task.await.map_err(|e| e.to_string())?;
+            Undo::Stop(again) => {
+                again.stop.store(true, Ordering::Relaxed);
+                let done = again.task.await.map_err(|e| e.to_string())?;
+                done.map_err(|why| format!("{} could not be made: {why}", made.kind.name()))?;
             }
             Undo::Disk(id) => {
                 self.cluster.disk(id)?.free()?;
@@ -224,6 +232,9 @@ impl Nemesis {
         let most = ids.len().min(2);
         ids.truncate(self.rng.usize(1..=most));
         ids.retain(|id| self.cluster.runs(*id));
+        if ids.is_empty() {
+            return Err("none of the nodes to be paused runs".into());
+        }
         for id in &ids {
             self.cluster.pause(*id)?;
         }
@@ -237,40 +248,33 @@ impl Nemesis {
             .into_iter()
             .map(|id| self.cluster.ground.dir.join(format!("node-{id}/clock")))
             .collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut rng) = (Arc::clone(&stop), self.rng.fork());
-        let task = tokio::spawn(async move {
+        let mut rng = self.rng.fork();
+        let again = Again::new(|stopped| async move {
             while !stopped.load(Ordering::Relaxed) {
                 if let (Some(file), Some(jump)) = (rng.choice(&files), rng.choice(JUMPS)) {
-                    // That of a node that is gone meanwhile is nobody's.
-                    let _ = std::fs::write(file, format!("{jump:+}\n"));
+                    put_off(file, jump)?;
                 }
                 sleep(Duration::from_millis(700)).await;
             }
-            for file in files.iter().filter(|file| file.exists()) {
-                let _ = std::fs::write(file, "+0\n");
-            }
+            files.iter().try_for_each(|file| put_off(file, 0))
         });
         let what = "by up to a day, on all nodes".to_owned();
-        (what, Undo::Clocks(stop, task))
+        (what, Undo::Stop(again))
     }
 
     fn slow_disk(&mut self) -> Result<(String, Undo), String> {
         let id = self.leader().filter(|_| self.rng.bool());
         let id = id.unwrap_or_else(|| self.any());
-        let mount = self.cluster.disk(id)?.path().to_owned();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut rng) = (Arc::clone(&stop), self.rng.fork());
-        let task = tokio::spawn(async move {
+        let disk = Hanging::new(self.cluster.disk(id)?.path())?;
+        let mut rng = self.rng.fork();
+        let again = Again::new(|stopped| async move {
             while !stopped.load(Ordering::Relaxed) {
-                let hangs = Duration::from_millis(rng.u64(HANGS_MS));
-                if let Err(why) = crate::disk::hang(&mount, hangs).await {
-                    eprintln!("{why}");
-                }
+                disk.hang(Duration::from_millis(rng.u64(HANGS_MS))).await?;
                 sleep(Duration::from_millis(rng.u64(GOES_ON_MS))).await;
             }
+            Ok(())
         });
-        Ok((format!("of node {id}"), Undo::Thaw(stop, task)))
+        Ok((format!("of node {id}"), Undo::Stop(again)))
     }
 
     /// Faults that are a course of steps.
@@ -282,11 +286,16 @@ impl Nemesis {
                 repair::leave(&mut self.cluster, leaves).await?;
             }
             Kind::Transfer => {
+                let mut ended = Vec::new();
                 for _ in 0..5 {
                     let to = self.any();
-                    // To one that can't lead now it is refused, and that is all.
-                    let _ = repair::transfer(&self.cluster, to).await;
+                    // To one that can't lead now it is refused.
+                    ended.push(repair::transfer(&self.cluster, to).await);
                     sleep(Duration::from_millis(self.rng.u64(200..1_500))).await;
+                }
+                let refused: Vec<_> = ended.iter().filter_map(|one| one.as_ref().err()).collect();
+                if refused.len() == ended.len() {
+                    return Err(format!("leadership was never handed over: {refused:?}"));
                 }
             }
             _ => {
@@ -314,5 +323,26 @@ impl Nemesis {
         let mut ids = self.cluster.ids();
         self.rng.shuffle(&mut ids);
         ids
+    }
+}
+
+impl Again {
+    fn new<F>(course: impl FnOnce(Arc<AtomicBool>) -> F) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let stop = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(course(Arc::clone(&stop)));
+        Self { stop, task }
+    }
+}
+
+/// Puts the clock of which the file tells off by so many seconds. That of a node that is gone is nobody's.
+fn put_off(file: &Path, seconds: i64) -> Result<(), String> {
+    match std::fs::write(file, format!("{seconds:+}\n")) {
+        Err(error) if file.parent().is_some_and(Path::exists) => {
+            Err(format!("{}: {error}", file.display()))
+        }
+        _ => Ok(()),
     }
 }
