@@ -16,9 +16,8 @@ use tonic::Status;
 
 use crate::disk::Disk;
 use crate::doors::{Doors, request, within};
-use crate::network::{self, Network};
+use crate::network::{self, Network, Place, Weather};
 
-const PORT: u16 = 4501;
 const WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// So that snapshots are made, sent and relied on all the time.
@@ -34,13 +33,16 @@ pub struct Ground {
     pub dir: PathBuf,
     /// Where the nodes' logs go.
     pub logs: PathBuf,
-    pub network: Option<Network>,
+    /// Or why there is none.
+    pub network: Result<Network, String>,
     /// Whether every node has a disk of its own; or why not.
     pub disks: Result<(), String>,
     /// libfaketime, and the file that says what time it is.
     pub clock: Option<PathBuf>,
-    /// The first of the ports on loopback, where there are no networks.
+    /// The first of the nodes' ports on loopback.
     pub port: u16,
+    /// A program, with arguments, that has the next one end with this.
+    pub leash: &'static [&'static str],
 }
 
 /// The cluster. Every process is killed when it is dropped.
@@ -59,7 +61,7 @@ struct Node {
     paused: bool,
     disk: Option<Disk>,
     dir: PathBuf,
-    address: String,
+    place: Place,
 }
 
 impl Drop for Node {
@@ -93,7 +95,7 @@ impl Cluster {
         }
         let member = |(id, node): (&u64, &Node)| v1::MemberAddress {
             node_id: *id,
-            address: node.address.clone(),
+            address: node.place.address.clone(),
         };
         let members = self.nodes.iter().map(member).collect();
         let message = v1::InitRequest { members };
@@ -111,27 +113,21 @@ impl Cluster {
         self.next += 1;
         let dir = self.ground.dir.join(format!("node-{id}"));
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let address = match &self.ground.network {
-            Some(network) => {
-                network.add(id)?;
-                format!("{}:{PORT}", network::address(id))
-            }
-            None => {
-                let nth = u16::try_from(id).unwrap_or(u16::MAX);
-                format!("127.0.0.1:{}", self.ground.port.saturating_add(nth))
-            }
+        let place = match &self.ground.network {
+            Ok(network) => network.add(id)?,
+            Err(_) => Place::direct(network::loopback(self.ground.port, id)),
         };
         let disk = match self.ground.disks {
             Ok(()) => Some(Disk::new(&dir)?),
             Err(_) => None,
         };
-        self.doors.add(id, &address)?;
+        self.doors.add(id, &place.address)?;
         let node = Node {
             process: None,
             paused: false,
             disk,
             dir,
-            address,
+            place,
         };
         self.nodes.insert(id, node);
         self.set_clock(id, 0)?;
@@ -147,7 +143,7 @@ impl Cluster {
         };
         let dir = node.dir.clone();
         drop(node);
-        if let Some(network) = &self.ground.network {
+        if let Ok(network) = &self.ground.network {
             network.remove(id)?;
         }
         std::fs::remove_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))
@@ -158,15 +154,14 @@ impl Cluster {
         let log = self.log(id);
         let stderr = File::options().create(true).append(true).open(&log);
         let stderr = stderr.map_err(|e| format!("{}: {e}", log.display()))?;
-        let mut command = match &self.ground.network {
-            Some(_) => {
-                let mut enter = Command::new("nsenter");
-                enter.arg(format!("--net={}", network::namespace(id)));
-                enter.arg("--").arg(&self.binary);
-                enter
-            }
-            None => Command::new(&self.binary),
+        let mut words = match &self.ground.network {
+            Ok(network) => network.enter(id),
+            Err(_) => Vec::new(),
         };
+        words.extend(self.ground.leash.iter().map(|word| (*word).into()));
+        words.push(self.binary.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PREAU_") {
                 command.env_remove(name);
@@ -186,7 +181,8 @@ impl Cluster {
         command
             .arg("serve")
             .args(["--node-id", &id.to_string()])
-            .args(["--listen", &node.address])
+            .args(["--listen", &node.place.listen])
+            .args(["--advertise", &node.place.address])
             .arg("--data-dir")
             .arg(data)
             .args(FLAGS)
@@ -195,7 +191,10 @@ impl Cluster {
             .stderr(stderr);
         let process = command
             .spawn()
-            .map_err(|e| format!("{}: {e}", self.binary.display()))?;
+            .map_err(|e| format!("{}: {e}", words[0].display()))?;
+        if let Ok(network) = &self.ground.network {
+            network.started(id, process.id());
+        }
         self.node_mut(id)?.process = Some(process);
         Ok(())
     }
@@ -299,7 +298,14 @@ impl Cluster {
 
     pub fn address(&self, id: u64) -> String {
         let node = self.nodes.get(&id);
-        node.map(|node| node.address.clone()).unwrap_or_default()
+        node.map(|node| node.place.address.clone())
+            .unwrap_or_default()
+    }
+
+    /// What passes between the nodes.
+    pub fn weather(&self) -> Option<Weather> {
+        let network = self.ground.network.as_ref().ok();
+        network.map(|network| network.weather.clone())
     }
 
     /// The node's disk.

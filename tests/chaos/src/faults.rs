@@ -110,3 +110,27 @@ impl Kind {
         (!self.needs_service() || mild) && !(disk(self) && disk(other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_with_why() {
+        let means = Means {
+            network: Ok(()),
+            disks: Err("fsfreeze: not permitted".into()),
+            clock: true,
+            nodes: 5,
+            old_release: true,
+        };
+        let lacks = |kind: Kind| kind.lacks(&means);
+        for kind in [Kind::DiskFull, Kind::SlowDisk, Kind::IoError] {
+            assert_eq!(lacks(kind).unwrap(), "fsfreeze: not permitted");
+        }
+        let missing = Kind::value_variants()
+            .iter()
+            .filter(|kind| lacks(**kind).is_some());
+        assert_eq!(missing.count(), 3);
+    }
+}

@@ -8,34 +8,57 @@ use crate::Args;
 use crate::cluster::Ground;
 use crate::disk::Disk;
 use crate::network::Network;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, sh};
+
+/// What it takes for a node to end with this program where no namespace sees to that.
+const LEASH: &[&str] = &["setpriv", "--pdeathsig", "KILL", "--"];
 
 /// What can be had of networks, disks and clocks.
 pub async fn ground(args: &Args, sandbox: &Sandbox, files: &Path) -> Ground {
-    let network = if sandbox.namespaces {
-        Network::new(args.seed)
-    } else {
-        Err("no namespaces; nodes are on loopback".to_owned())
+    // Below the ports that the system gives to outgoing connections.
+    let port = 10_000 + u16::try_from(sandbox.pid * 61 % 20_000).unwrap_or(0);
+    let leashed = sh(LEASH[0], &[&LEASH[1..], &["true"]].concat()).is_ok();
+    let leash = match &sandbox.namespaces {
+        Err(_) if leashed => LEASH,
+        Err(_) => {
+            eprintln!(
+                "NODES ARE LEFT BEHIND WHERE THIS IS KILLED: there is no {}",
+                LEASH[0]
+            );
+            &[]
+        }
+        Ok(()) => &[],
     };
-    let network = network
-        .inspect_err(|why| eprintln!("NO NETWORKS OF THEIR OWN FOR NODES: {why}"))
-        .ok();
-    let disks = disks(sandbox).await;
     Ground {
         dir: sandbox.dir.clone(),
         logs: files.to_owned(),
-        network,
-        disks,
+        network: network(args, sandbox, port),
+        disks: disks(sandbox).await,
         clock: libfaketime(),
-        // Below the ports that the system gives to outgoing connections.
-        port: 10_000 + u16::try_from(sandbox.pid * 61 % 20_000).unwrap_or(0),
+        port,
+        leash,
     }
+}
+
+/// The best network that can be had; said where it is not the best of all.
+fn network(args: &Args, sandbox: &Sandbox, port: u16) -> Result<Network, String> {
+    let own = sandbox.namespaces.clone();
+    let network = own.and_then(|()| Network::interfaces(args.seed)).or_else(|why| {
+        eprintln!("NO NETWORKS OF THEIR OWN FOR NODES: {why}");
+        Network::proxies(args.seed, port).map_err(|also| {
+            format!("needs network namespaces and TUN devices ({why}), or to tell who calls on loopback ({also})")
+        })
+    });
+    if let Ok(network) = &network {
+        eprintln!("nodes are {}", network.described());
+    }
+    network
 }
 
 /// Whether nodes can have disks of their own: one is made, and all done to it that faults do.
 async fn disks(sandbox: &Sandbox) -> Result<(), String> {
-    if !sandbox.namespaces {
-        return Err("needs a file system for each node, and mounts need namespaces".into());
+    if let Err(why) = &sandbox.namespaces {
+        return Err(format!("needs a file system for each node: {why}"));
     }
     let dir = sandbox.dir.join("trial");
     fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;

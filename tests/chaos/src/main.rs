@@ -43,7 +43,8 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Needs Linux; as root (or where users may make namespaces) every node has a network of its own, and as root a disk
-of its own. What can't be had is said, and the faults that need it are left out.
+of its own. Elsewhere nodes are on loopback, and reached through proxies. What can't be had is said, and the faults
+that need it are left out.
 
 Examples:
   preau-chaos run --minutes 10 --nodes 5 --seed 7
@@ -73,6 +74,9 @@ pub struct Args {
     /// A released `preau` that the cluster begins with: `upgrade` then replaces it node by node.
     #[arg(long, value_name = "PREAU")]
     upgrade_from: Option<PathBuf>,
+    /// What the nodes stand on.
+    #[arg(long, value_enum, default_value_t = On::Best)]
+    ground: On,
     /// How the result is printed.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -84,6 +88,14 @@ enum Output {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum On {
+    /// Namespaces, networks and disks of their own, so far as they can be had.
+    Best,
+    /// Loopback, through proxies, as where no namespaces can be had.
+    Loopback,
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -111,7 +123,8 @@ fn exit_code(verdict: Verdict) -> u8 {
 
 fn main() -> ExitCode {
     let Command::Run(args) = Cli::parse().command;
-    match sandbox::enter().and_then(|sandbox| run::run(&args, sandbox)) {
+    let wanted = args.ground == On::Best;
+    match sandbox::enter(wanted).and_then(|sandbox| run::run(&args, sandbox)) {
         Ok(verdict) => ExitCode::from(exit_code(verdict)),
         Err(why) => {
             eprintln!("preau-chaos: {why}");

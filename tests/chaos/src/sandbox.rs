@@ -26,24 +26,30 @@ const WAYS: [&[&str]; 2] = [
 pub struct Sandbox {
     /// The run's directory, removed with this.
     pub dir: PathBuf,
-    /// Whether there are namespaces.
-    pub namespaces: bool,
+    /// Whether there are namespaces; or why not.
+    pub namespaces: Result<(), String>,
     /// The process id of the outermost process, to draw ports by.
     pub pid: u32,
 }
 
-/// Goes into namespaces of its own, where they can be had: then this does not return, and the same program
-/// runs again inside.
-pub fn enter() -> Result<Sandbox, String> {
+/// Goes into namespaces of its own, where they are wanted and can be had: then this does not return, and the same
+/// program runs again inside.
+pub fn enter(wanted: bool) -> Result<Sandbox, String> {
     let inside = std::env::var(INSIDE).ok().and_then(|pid| pid.parse().ok());
     if let Some(pid) = inside {
         prepare()?;
-        return Sandbox::make(pid, true);
+        return Sandbox::make(pid, Ok(()));
     }
     sweep();
+    let outside = |why| Sandbox::make(std::process::id(), Err(why));
+    if !wanted {
+        return outside("--ground loopback is given".to_owned());
+    }
+    let mut why = String::new();
     let program = std::env::current_exe().map_err(|e| format!("this program: {e}"))?;
     for way in WAYS {
-        if !succeeds(Command::new("unshare").args(way).arg("true")) {
+        if let Err(error) = sh("unshare", &[way, &["true"]].concat()) {
+            why = format!("no namespaces can be had: {error}");
             continue;
         }
         // The process stays the same one: its id names what it makes.
@@ -56,7 +62,7 @@ pub fn enter() -> Result<Sandbox, String> {
             .exec();
         return Err(format!("unshare: {error}"));
     }
-    Sandbox::make(std::process::id(), false)
+    outside(why)
 }
 
 /// Mounts are seen by those who enter a node's network later, and go for them too; nobody outside sees any.
@@ -68,7 +74,7 @@ fn prepare() -> Result<(), String> {
 }
 
 impl Sandbox {
-    fn make(pid: u32, namespaces: bool) -> Result<Self, String> {
+    fn make(pid: u32, namespaces: Result<(), String>) -> Result<Self, String> {
         let dir = std::env::temp_dir().join(format!("{PREFIX}{pid}"));
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         Ok(Self {
@@ -118,12 +124,4 @@ pub fn sh(program: &str, args: &[&str]) -> Result<String, String> {
     }
     let said = String::from_utf8_lossy(&ran.stderr);
     Err(format!("{}: {}: {}", what(), ran.status, said.trim()))
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
 }

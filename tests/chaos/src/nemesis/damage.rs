@@ -37,10 +37,10 @@ impl Nemesis {
         self.begins(kind, &what);
         let made = |undo| Made { kind, what, undo };
 
-        let network = self.cluster.ground.network.clone();
-        if let Some(network) = &network {
+        let weather = self.cluster.weather();
+        if let Some(weather) = &weather {
             for other in self.cluster.ids().into_iter().filter(|other| *other != id) {
-                network.part(id, other);
+                weather.part(id, other);
             }
         }
         self.cluster.spawn(id)?;
@@ -82,8 +82,8 @@ impl Nemesis {
             }
             sleep(Duration::from_millis(50)).await;
         };
-        if let Some(network) = &network {
-            network.join(id);
+        if let Some(weather) = &weather {
+            weather.join(id);
         }
         Ok(made(undo))
     }

@@ -135,8 +135,8 @@ impl Nemesis {
                 }
             }
             Undo::Network => {
-                if let Some(network) = &self.cluster.ground.network {
-                    network.heal();
+                if let Some(weather) = self.cluster.weather() {
+                    weather.heal();
                 }
             }
             Undo::Stop(again) => {
@@ -344,5 +344,37 @@ fn put_off(file: &Path, seconds: i64) -> Result<(), String> {
             Err(format!("{}: {error}", file.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_fails_later_is_told_at_the_end() {
+        let again = Again::new(|_| async { Err("fsfreeze: not permitted".to_owned()) });
+        assert!(again.task.await.unwrap().is_err());
+        let again = Again::new(|stopped| async move {
+            while !stopped.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        });
+        again.stop.store(true, Ordering::Relaxed);
+        assert_eq!(again.task.await.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_cannot_be_set_is_an_error_unless_its_node_is_gone() {
+        let node = tempfile::tempdir().unwrap();
+        let clock = node.path().join("clock");
+        put_off(&clock, -600).unwrap();
+        assert_eq!(std::fs::read_to_string(&clock).unwrap(), "-600\n");
+        std::fs::remove_file(&clock).unwrap();
+        std::fs::create_dir(&clock).unwrap();
+        assert!(put_off(&clock, 0).unwrap_err().contains("clock"));
+        std::fs::remove_dir_all(node.path()).unwrap();
+        put_off(&clock, 0).unwrap();
     }
 }

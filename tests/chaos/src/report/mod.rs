@@ -21,6 +21,7 @@ const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem 
 
 /// What a run knows beside its history.
 pub struct Run {
+    pub ground: &'static str,
     pub missing: Vec<String>,
     pub files: PathBuf,
     /// Until when there was load.
@@ -75,9 +76,11 @@ pub struct Summary {
     pub operations: BTreeMap<&'static str, u64>,
     /// Faults made, by kind.
     pub faults: BTreeMap<String, u64>,
-    /// Faults that can't be had here, and why.
+    /// What the nodes stood on.
+    pub ground: &'static str,
+    /// What can't be tested here, and why.
     pub not_tested: Vec<String>,
-    /// Packets that faults stopped or lost.
+    /// Packets that faults stopped or lost; on loopback pieces of streams, each time.
     pub packets_dropped: u64,
     /// Damaged nodes that refused to start, and said what to do.
     pub damaged_refused: u64,
@@ -145,6 +148,7 @@ impl Summary {
             seconds: end_ns / SECOND,
             operations,
             faults,
+            ground: run.ground,
             not_tested: run.missing,
             packets_dropped: run.packets_dropped,
             damaged_refused: run.damaged_refused,
@@ -172,15 +176,18 @@ impl Summary {
         };
         vec![
             ("seed", self.seed.to_string()),
-            ("nodes", self.nodes.to_string()),
             ("time", format!("{} s", self.seconds)),
             (
                 "requests",
                 counts(self.operations.iter().map(named).collect()),
             ),
             ("faults", counts(self.faults.clone().into_iter().collect())),
+            ("nodes", format!("{}, {}", self.nodes, self.ground)),
             ("not tested here", self.not_tested.join("; ")),
-            ("packets lost to faults", self.packets_dropped.to_string()),
+            (
+                "packets or pieces stopped",
+                self.packets_dropped.to_string(),
+            ),
             (
                 "damaged nodes",
                 format!(
