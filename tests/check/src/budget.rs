@@ -189,10 +189,22 @@ struct Held<'a> {
     nominal: u64,
 }
 
+/// By holder and lease.
+type Leases<'a> = BTreeMap<(&'a str, u64), Held<'a>>;
+
+fn key(using: &Use) -> (&str, u64) {
+    (&using.holder, using.lease)
+}
+
+/// The lease of a record. One that was replaced in time says nothing any more.
+fn current<'l, 'a>(leases: &'l mut Leases<'a>, using: &'a Use) -> Option<&'l mut Held<'a>> {
+    let held = leases.get_mut(&key(using));
+    held.filter(|held| std::ptr::eq(held.last, using))
+}
+
 #[derive(Default)]
 struct Sweep<'a> {
-    /// By holder and lease.
-    leases: BTreeMap<(&'a str, u64), Held<'a>>,
+    leases: Leases<'a>,
     /// Sum of what may be used now.
     used: u64,
     /// The same where no time had run out: what may come back by a renewal.
@@ -206,46 +218,36 @@ impl<'a> Sweep<'a> {
     fn apply(&mut self, at: u64, event: Event<'a>) {
         match event {
             Event::Uses(using) => {
+                self.ends_before(key(using));
+                let new = Held {
+                    last: using,
+                    used: 0,
+                    nominal: 0,
+                };
+                let held = self.leases.entry(key(using)).or_insert(new);
                 let over = using.until_ns <= at;
                 let used = if over { using.floor } else { using.slots };
                 let mut nominal = using.slots.max(using.floor);
-                let key = (using.holder.as_str(), using.lease);
-                self.ends_before(key);
-                if let Some(before) = self.leases.get(&key) {
-                    self.used -= before.used;
-                    self.nominal -= before.nominal;
-                    // Only an answer, which moves the end on, says that the cluster knows of less.
-                    if over || using.until_ns <= before.last.until_ns {
-                        nominal = nominal.max(before.nominal);
-                    }
+                // Only an answer, which moves the end on, says that the cluster knows of less.
+                if over || using.until_ns <= held.last.until_ns {
+                    nominal = nominal.max(held.nominal);
                 }
-                self.used += used;
-                self.nominal += nominal;
-                let last = using;
-                self.leases.insert(
-                    key,
-                    Held {
-                        last,
-                        used,
-                        nominal,
-                    },
-                );
+                self.used = self.used - held.used + used;
+                self.nominal = self.nominal - held.nominal + nominal;
+                *held = Held {
+                    last: using,
+                    used,
+                    nominal,
+                };
             }
             Event::Ends(using) => {
-                let key = (using.holder.as_str(), using.lease);
-                // One that was replaced in time says nothing any more.
-                if let Some(held) = self.leases.get_mut(&key)
-                    && std::ptr::eq(held.last, using)
-                {
+                if let Some(held) = current(&mut self.leases, using) {
                     self.used = self.used - held.used + using.floor;
                     held.used = using.floor;
                 }
             }
             Event::Lapses(using) => {
-                let key = (using.holder.as_str(), using.lease);
-                if let Some(held) = self.leases.get_mut(&key)
-                    && std::ptr::eq(held.last, using)
-                {
+                if let Some(held) = current(&mut self.leases, using) {
                     self.nominal = self.nominal - held.nominal + using.floor;
                     held.nominal = using.floor;
                 }

@@ -140,8 +140,8 @@ impl Lines<'_> {
     }
 
     /// What happens in a line, in order.
-    fn events<'u>(&self, users: &[&'u Waits]) -> Vec<(u64, Event<'u>)> {
-        let (older, back) = (older(users), self.back(users));
+    fn events<'u>(&self, users: &[&'u Waits], older: &Older<'u>) -> Vec<(u64, Event<'u>)> {
+        let back = self.back(users);
         let mut events: Vec<(u64, Event<'u>)> = Vec::new();
         for &user in users {
             let served = self.served.get(&user.user).copied();
@@ -194,7 +194,7 @@ impl Lines<'_> {
         // Up to which second all have had their turn.
         let mut reached = None;
         let mut waiting: BTreeMap<(u32, u64), (&Waits, u64)> = BTreeMap::new();
-        for (at, event) in self.events(users) {
+        for (at, event) in self.events(users, &older) {
             match event {
                 Event::Waits(user, to) => {
                     waiting.insert((user.second, user.user), (user, to));
@@ -208,8 +208,7 @@ impl Lines<'_> {
                     {
                         reached = reached.max(Some(second));
                     }
-                    let others = waiting.keys().any(|&(_, waits)| waits != user.user);
-                    judged.seated += u64::from(others);
+                    judged.seated += u64::from(!waiting.is_empty());
                     // Others may have had their turn and not heard of it.
                     let came_ns = user.at_ns.saturating_sub(self.slack_ns);
                     let here = older.get(user.holder.as_str());
@@ -233,7 +232,7 @@ impl Lines<'_> {
     }
 
     /// Whether somebody who came after a user, and not long ago, is to be seated before them.
-    fn gives_way(&self, user: &Waits, at: u64, older: &BTreeMap<&str, Vec<&Waits>>) -> bool {
+    fn gives_way(&self, user: &Waits, at: u64, older: &Older<'_>) -> bool {
         older.values().flatten().any(|w| {
             let new = w.at_ns > user.at_ns && w.at_ns <= at && at < w.at_ns + self.slack_ns;
             let served = self.served.get(&w.user);
@@ -280,11 +279,13 @@ impl Lines<'_> {
 }
 
 /// By front-end, in order of time, whoever came to it with an older ticket than somebody before.
-fn older<'a>(users: &[&'a Waits]) -> BTreeMap<&'a str, Vec<&'a Waits>> {
+type Older<'a> = BTreeMap<&'a str, Vec<&'a Waits>>;
+
+fn older<'a>(users: &[&'a Waits]) -> Older<'a> {
     let mut users = users.to_vec();
     users.sort_by_key(|user| user.at_ns);
     let mut latest: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut older: BTreeMap<&str, Vec<&Waits>> = BTreeMap::new();
+    let mut older = Older::new();
     for user in users {
         let latest = latest.entry(&user.holder).or_default();
         if user.second < *latest {
