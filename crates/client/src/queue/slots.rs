@@ -82,9 +82,16 @@ impl Queue {
         if !self.seats_anyone() {
             self.recall();
         }
+        if now < deadline && !self.stopping {
+            // Who sits on the floor takes no slot from whoever is admitted.
+            let admitted: u64 = grant.admit.iter().map(|a| u64::from(a.users)).sum();
+            let needed = (self.in_use() + admitted).min(self.slots + self.floor);
+            self.ledger.open(self.slots.max(needed), deadline);
+        }
         for admission in &grant.admit {
             self.admit(now, now_s, admission);
         }
+        self.ledger.cap(self.slots);
         self.shorten(now_s, grant.shorten);
         self.serve(now);
         self.tick(now);

@@ -229,6 +229,32 @@ fn the_silent_are_dropped_and_whoever_polls_is_not() {
 }
 
 #[test]
+fn who_sits_on_the_floor_takes_no_slot_from_whoever_is_admitted() {
+    let floor = |grant| Grant { floor: 2, ..grant };
+    let mut queue = queue(quiet(), &floor(grant(10, 0, &[])));
+    let sitting: Vec<_> = (10..12).map(|t| waits(queue.arrive(at(t), 0)).id).collect();
+    queue.run_out(at(12), true);
+    assert_eq!(called(&mut queue), sitting);
+    let waiting: Vec<_> = (13..16).map(|t| waits(queue.arrive(at(t), 0)).id).collect();
+    // The cluster has found slots for two, and knows of no session.
+    let report = queue.report(at(16));
+    assert_eq!((report.kept, report.in_use), (0, 0));
+    queue.granted(at(16), LATE, &floor(grant(16, 2, &[(0, 2, 14)])));
+    assert_eq!(called(&mut queue), waiting[..2]);
+    assert_eq!(queue.in_use(), 4);
+    let report = queue.report(at(17));
+    assert_eq!((report.kept, report.in_use, report.floor), (2, 2, 2));
+    // No more than the slots and the floor, whatever is said.
+    queue.granted(at(17), LATE, &floor(grant(17, 2, &[(0, 9, 15)])));
+    assert_eq!(queue.in_use(), 4);
+    // And nobody new sits on the floor, where a node can be reached.
+    queue.granted(at(18), LATE, &floor(open(18, 2)));
+    queue.leave(at(19), sitting[0]);
+    waits(queue.arrive(at(19), 0));
+    assert_eq!(queue.in_use(), 3);
+}
+
+#[test]
 fn cut_off_the_floor_is_used_and_the_rest_ends() {
     let mut queue = queue(
         quiet(),
