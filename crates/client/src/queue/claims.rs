@@ -197,7 +197,8 @@ impl Queue {
         }
         for &id in &grant.asked {
             if !self.claims.answers.iter().any(|answer| answer.0 == id) {
-                let released = self.release(id);
+                // Given up already, as another has it: that is no word that it is used up.
+                let released = self.release(id) || self.claims.gave_up(id);
                 if released {
                     self.claims.give_up(id, now_s);
                 }

@@ -210,6 +210,26 @@ fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
 }
 
 #[test]
+fn a_token_that_was_given_up_is_not_used_up() {
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    let user = waits(queue.arrive(at(10), 0));
+    queue.lose();
+    queue.report(at(11));
+    // Another had it before this lease could ask about it, and is told to ask here.
+    let elsewhere = Grant {
+        claims: vec![(user.id, quota::Claimed::Refused)],
+        asked: vec![user.id],
+        ..grant(11, 0, &[])
+    };
+    queue.granted(at(11), LATE, &elsewhere);
+    let report = queue.report(at(12));
+    assert_eq!(
+        (&report.released[..], &report.refused[..]),
+        (&[user.id][..], &[][..])
+    );
+}
+
+#[test]
 fn whoever_was_called_to_a_seat_of_the_floor_is_asked_about() {
     let mut queue = queue(quiet(), &grant(10, 0, &[]));
     let user = waits(queue.arrive(at(10), 0));
