@@ -8,9 +8,10 @@
 //! its own before the first of them was seated. Whoever comes with an older ticket also takes the next slot of those
 //! at the same front-end, who then wait for another one as if they had just come. So do all when a front-end is back
 //! in touch where somebody waits who came before them, and while one who has just come to another front-end with an
-//! older ticket still waits.
+//! older ticket still waits, or has just had the slot.
 //!
-//! From there on the turns of two seconds are as exact as the front-ends' idea of the time, [`SHARPNESS_NS`]. There
+//! From there on the turns of two seconds are as exact as the front-ends' idea of the time: [`SHARPNESS_NS`], and as
+//! much as the quickest of the last few answers to a front-end was slow, with how clocks have drifted since. There
 //! are two cases in which somebody may wait until the front-end has heard once more, [`TOUCH_NS`]. One is after a
 //! change of leader: cluster time stood still meanwhile, and not all know that yet. The other is among those whose
 //! seconds had their turn before, as they came with older tickets or found no slot: a slot is kept for each, and who
@@ -31,6 +32,11 @@ use crate::verdict::{Rule, Violation, violation};
 const TOUCH_NS: u64 = 1_250_000_000;
 /// How exactly front-ends seat users at the time that was decided, and tell of it.
 const SHARPNESS_NS: u64 = 100_000_000;
+
+/// By how many of its last answers a front-end goes, the quickest of which tells the time.
+const ANSWERS: usize = 8;
+/// Clocks part by up to one part of so many.
+const DRIFT: u64 = 50;
 
 /// Checks it, with so much slack.
 pub fn check(history: &[Record], slack_ns: u64) -> Vec<Violation> {
@@ -78,11 +84,15 @@ fn judged(history: &[Record], slack_ns: u64) -> Vec<Judged> {
         }
     }
     leads.sort_unstable();
-    let touch = uses.into_iter();
-    let touch = touch.map(|(holder, uses)| (holder, firm(uses, slack_ns)));
+    uses.values_mut()
+        .for_each(|uses| uses.sort_by_key(|using| using.at_ns));
+    let of_each = || uses.iter().map(|(&holder, uses)| (holder, &uses[..]));
     let all = Lines {
         served,
-        touch: touch.collect(),
+        touch: of_each()
+            .map(|(h, uses)| (h, firm(uses, slack_ns)))
+            .collect(),
+        answers: of_each().map(|(h, uses)| (h, answers(uses))).collect(),
         leads,
         slack_ns,
     };
@@ -92,8 +102,7 @@ fn judged(history: &[Record], slack_ns: u64) -> Vec<Judged> {
 
 /// From when to when a front-end was in touch, without the slack at the beginning of each time: the beginning may
 /// come after the end.
-fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
-    uses.sort_by_key(|using| using.at_ns);
+fn firm(uses: &[&Use], slack_ns: u64) -> Vec<(u64, u64)> {
     let mut firm: Vec<(u64, u64)> = Vec::new();
     let mut until_ns = 0;
     for using in uses {
@@ -115,6 +124,21 @@ fn firm(mut uses: Vec<&Use>, slack_ns: u64) -> Vec<(u64, u64)> {
     firm
 }
 
+/// When a front-end was answered, and by how much slower than ever.
+fn answers(uses: &[&Use]) -> Vec<(u64, u64)> {
+    let mut until_ns = 0;
+    let answers = uses.iter().filter(|using| {
+        let last_ns = std::mem::replace(&mut until_ns, using.until_ns);
+        using.until_ns > last_ns.max(using.at_ns)
+    });
+    let left: Vec<_> = answers
+        .map(|using| (using.at_ns, using.until_ns - using.at_ns))
+        .collect();
+    let most_ns = left.iter().map(|&(_, left_ns)| left_ns).max().unwrap_or(0);
+    let slow = left.into_iter();
+    slow.map(|(at, left_ns)| (at, most_ns - left_ns)).collect()
+}
+
 enum Event<'a> {
     /// From now on, and until then, this user must not be passed.
     Waits(&'a Waits, u64),
@@ -125,6 +149,7 @@ enum Event<'a> {
 struct Lines<'a> {
     served: BTreeMap<u64, (u64, bool)>,
     touch: BTreeMap<(&'a str, &'a str), Vec<(u64, u64)>>,
+    answers: BTreeMap<(&'a str, &'a str), Vec<(u64, u64)>>,
     /// When leaders began to lead.
     leads: Vec<u64>,
     slack_ns: u64,
@@ -137,6 +162,17 @@ impl Lines<'_> {
         self.touch
             .get(&holder)
             .map_or(&[(0, u64::MAX)], Vec::as_slice)
+    }
+
+    /// How far a user's front-end may be behind the cluster's time.
+    fn lag_ns(&self, user: &Waits, at_ns: u64) -> u64 {
+        let holder = (user.pool.as_str(), user.holder.as_str());
+        let answers = self.answers.get(&holder).map_or(&[][..], Vec::as_slice);
+        let known = answers.partition_point(|(answered_ns, _)| *answered_ns <= at_ns);
+        let last = answers[known.saturating_sub(ANSWERS)..known].iter();
+        last.map(|(answered_ns, slow_ns)| slow_ns + (at_ns - answered_ns) / DRIFT)
+            .min()
+            .unwrap_or(0)
     }
 
     /// What happens in a line, in order.
@@ -218,8 +254,12 @@ impl Lines<'_> {
                     let mut earlier = waiting.range(..(user.second, 0));
                     let passed = earlier.find(|((second, _), (first, to))| {
                         let hears = is_late || reached >= Some(*second);
-                        let is_passed = *to > at + if hears { TOUCH_NS } else { SHARPNESS_NS };
-                        is_passed && !self.gives_way(first, at, &older)
+                        let late_ns = if hears {
+                            TOUCH_NS
+                        } else {
+                            SHARPNESS_NS + self.lag_ns(first, at)
+                        };
+                        *to > at + late_ns && !self.gives_way(first, at, &older)
                     });
                     if let Some((_, (first, _))) = passed {
                         judged.passed = Some(passed_by(at, user, first));
@@ -231,12 +271,14 @@ impl Lines<'_> {
         judged
     }
 
-    /// Whether somebody who came after a user, and not long ago, is to be seated before them.
+    /// Whether somebody who came after a user, and not long ago, is to be seated before them, or was just now: theirs
+    /// was the slot.
     fn gives_way(&self, user: &Waits, at: u64, older: &Older<'_>) -> bool {
         older.values().flatten().any(|w| {
             let new = w.at_ns > user.at_ns && w.at_ns <= at && at < w.at_ns + self.slack_ns;
             let served = self.served.get(&w.user);
-            new && w.second < user.second && served.is_none_or(|&(served, _)| served > at)
+            let has_slot = |&(served, _): &(u64, bool)| served + TOUCH_NS > at;
+            new && w.second < user.second && served.is_none_or(has_slot)
         })
     }
 

@@ -299,15 +299,33 @@ fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
             })
         })
     };
-    let found = |more: &[Record], until: u64| {
+    let judged = |first: &[Record], more: &[Record]| {
         let mut records = vec![capacity("a", 100, S, set(1)), waits(1, 10, 10, "portal-1")];
-        records.extend(touch("portal-1", until).chain(touch("portal-2", 30)));
+        records.extend_from_slice(first);
+        records.extend(touch("portal-2", 30));
         records.extend([waits(2, 11, 11, "portal-2"), seated(2, 20 * S)]);
         records.extend_from_slice(more);
         broken(records)
     };
+    let found = |more: &[Record], until: u64| {
+        let first: Vec<_> = touch("portal-1", until).collect();
+        judged(&first, more)
+    };
     let soon = seated(1, 21 * S);
     assert_eq!(found(std::slice::from_ref(&soon), 30), [Rule::Order]);
+    // It may lag by as much as its answers were slow, all but the quickest of the last few.
+    let lags = |quick: u64, after_ns| {
+        let mut answers: Vec<_> = touch("portal-1", 30).collect();
+        for answer in &mut answers {
+            let Record::Use(it) = answer else { continue };
+            let is_slow = it.at_ns > 5 * S && it.at_ns != quick * S;
+            it.at_ns += if is_slow { S / 5 } else { 0 };
+        }
+        judged(&answers, &[seated(1, 20 * S + after_ns)])
+    };
+    assert_eq!(lags(5, S / 4), []);
+    assert_eq!(lags(5, S / 2), [Rule::Order]);
+    assert_eq!(lags(18, S / 4), [Rule::Order]);
     // The front-end where the first waits has fallen silent, or was not back for long.
     assert_eq!(found(&[], 18), []);
     // So it is while somebody with an older ticket has just come to another front-end.
@@ -322,7 +340,9 @@ fn who_waits_where_nobody_is_in_touch_is_not_waited_for() {
         ]
     };
     assert_eq!(found(&other(18, 22 * S), 30), []);
-    assert_eq!(found(&other(18, 19 * S), 30), [Rule::Order]);
+    // Theirs was the slot, until there is another.
+    assert_eq!(found(&other(18, 19 * S), 30), []);
+    assert_eq!(found(&other(18, 18 * S + S / 2), 30), [Rule::Order]);
     assert_eq!(found(&other(16, 22 * S), 30), [Rule::Order]);
     // One has come back where somebody waits who came before: they have the next slots.
     let back = |second| {
