@@ -161,14 +161,14 @@ impl RaftConfig {
 /// and a `RetryInfo`, unless its field says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests at work at a time, those on streams included; 1 to 1,000,000.
+    /// Requests at work at a time, each of a stream or a batch counted; 1 to 1,000,000.
     pub in_flight: u64,
     /// Commands grouped into one Raft entry, 1 (no grouping) to 4,096.
     pub group_commands: u64,
     /// How long a request may take, in milliseconds, 100 to 600,000. A shorter time that the caller gives
     /// (`grpc-timeout`) counts. Over it the call ends with `DEADLINE_EXCEEDED`.
     pub request_ms: u64,
-    /// Bytes of one request, 16,384 to 2,097,152; those of `LeaseService` may have 16,384 at most. A longer
+    /// Bytes of one request, 16,384 to 2,097,152; those of `LeaseService` may have 65,536 at most. A longer
     /// one ends its call with `OUT_OF_RANGE`.
     pub message_bytes: u64,
     /// Connections at a time, 16 to 1,000,000. One more is closed at once.

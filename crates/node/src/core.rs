@@ -220,6 +220,14 @@ impl Core {
         self.work()?.proposer.propose(command).await
     }
 
+    /// Proposes commands in their order, and gives what came of each.
+    ///
+    /// # Errors
+    /// Where not all were proposed, or the outcome of one is not known.
+    pub async fn propose_all(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
+        self.work()?.proposer.propose_all(commands).await
+    }
+
     /// Returns once all that was acknowledged anywhere before the call can be read here.
     ///
     /// # Errors

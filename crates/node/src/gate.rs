@@ -61,9 +61,17 @@ impl Gate {
     /// # Errors
     /// Where as many are at work as may be, or the node stops.
     pub fn enter(&self, metadata: &MetadataMap) -> Result<Call, Status> {
+        self.enter_with(metadata, 1)
+    }
+
+    /// Lets a call in that makes so many requests.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub fn enter_with(&self, metadata: &MetadataMap, requests: u32) -> Result<Call, Status> {
         self.check_open()?;
         let permit = Arc::clone(&self.requests)
-            .try_acquire_owned()
+            .try_acquire_many_owned(requests)
             .map_err(|_| {
                 busy(
                     "in_flight",

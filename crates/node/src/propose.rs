@@ -60,11 +60,19 @@ impl From<ForwardToLeader<TypeConfig>> for ProposeError {
     }
 }
 
-type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
+type Answer = oneshot::Sender<Result<Vec<Outcome>, ProposeError>>;
 
-/// A command that waits to be proposed.
+/// Commands that wait to be proposed, in one entry.
 struct Waiting {
-    command: Command,
+    commands: Vec<Command>,
+    /// What they take in an entry: at most [`MAX_COMMANDS_BYTES`].
+    bytes: usize,
+    answer: Answer,
+}
+
+/// Who waits for the outcomes of so many commands of an entry.
+struct Owed {
+    commands: usize,
     answer: Answer,
 }
 
@@ -104,15 +112,63 @@ impl Proposer {
     /// # Errors
     /// Where it was not proposed, or its outcome is not known.
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        let (answer, outcome) = oneshot::channel();
-        let queued = self.queue.try_send(Waiting { command, answer });
-        queued.map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => ProposeError::Busy {
+        let bytes = command.encoded_len();
+        if bytes > MAX_COMMANDS_BYTES {
+            return Ok(Err(Refusal::TooMany {
+                what: "bytes of one command".into(),
+                most: MAX_COMMANDS_BYTES as u64,
+            }));
+        }
+        let outcomes = self.queue(vec![command], bytes)?;
+        let outcomes = outcomes.await.unwrap_or_else(|_| Err(stopping()))?;
+        let outcome = outcomes.into_iter().next();
+        outcome.ok_or_else(|| ProposeError::Unknown("there was no answer".into()))
+    }
+
+    /// Proposes commands in their order, together where they fit into one entry, and gives what came of each.
+    ///
+    /// # Errors
+    /// Where not all were proposed, or the outcome of one is not known.
+    pub async fn propose_all(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, ProposeError> {
+        let mut outcomes = Vec::with_capacity(commands.len());
+        let mut answers = Vec::new();
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for command in commands {
+            let more = command.encoded_len();
+            if bytes + more > MAX_COMMANDS_BYTES || part.len() >= MAX_COMMANDS {
+                answers.push(self.queue(std::mem::take(&mut part), bytes)?);
+                bytes = 0;
+            }
+            bytes += more;
+            part.push(command);
+        }
+        if !part.is_empty() {
+            answers.push(self.queue(part, bytes)?);
+        }
+        for answer in answers {
+            outcomes.extend(answer.await.unwrap_or_else(|_| Err(stopping()))?);
+        }
+        Ok(outcomes)
+    }
+
+    fn queue(
+        &self,
+        commands: Vec<Command>,
+        bytes: usize,
+    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>, ProposeError> {
+        let (answer, outcomes) = oneshot::channel();
+        let waiting = Waiting {
+            commands,
+            bytes,
+            answer,
+        };
+        match self.queue.try_send(waiting) {
+            Ok(()) => Ok(outcomes),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Busy {
                 retry_after: RETRY_AFTER,
-            },
-            mpsc::error::TrySendError::Closed(_) => stopping(),
-        })?;
-        outcome.await.unwrap_or_else(|_| Err(stopping()))
+            }),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
+        }
     }
 }
 
@@ -162,35 +218,31 @@ impl Task {
             Err(error) => return refuse(waiting, &error),
         };
         let (permit, mut bytes) = (Arc::new(permit), 0);
-        let (mut commands, mut answers) = (Vec::new(), Vec::new());
-        for Waiting { command, answer } in waiting.drain(..) {
-            // Nobody may be waiting any more for one that was long in the queue.
-            if answer.is_closed() {
+        let (mut commands, mut owed) = (Vec::new(), Vec::new());
+        for next in waiting.drain(..) {
+            // Nobody may be waiting any more for those that were long in the queue.
+            if next.answer.is_closed() {
                 continue;
             }
-            let more = command.encoded_len();
-            if more > MAX_COMMANDS_BYTES {
-                let _ = answer.send(Ok(Err(Refusal::TooMany {
-                    what: "bytes of one command".into(),
-                    most: MAX_COMMANDS_BYTES as u64,
-                })));
-                continue;
-            }
-            if bytes + more > MAX_COMMANDS_BYTES {
+            let fits = bytes + next.bytes <= MAX_COMMANDS_BYTES
+                && commands.len() + next.commands.len() <= self.group;
+            if !fits && !commands.is_empty() {
                 let commands = std::mem::take(&mut commands);
                 let batch = Batch { time_ms, commands };
-                let answers = std::mem::take(&mut answers);
-                self.send(leader, &batch, answers, Arc::clone(&permit))
-                    .await;
+                let owed = std::mem::take(&mut owed);
+                self.send(leader, &batch, owed, Arc::clone(&permit)).await;
                 bytes = 0;
             }
-            bytes += more;
-            commands.push(command);
-            answers.push(answer);
+            bytes += next.bytes;
+            owed.push(Owed {
+                commands: next.commands.len(),
+                answer: next.answer,
+            });
+            commands.extend(next.commands);
         }
         if !commands.is_empty() {
             let batch = Batch { time_ms, commands };
-            self.send(leader, &batch, answers, permit).await;
+            self.send(leader, &batch, owed, permit).await;
         }
     }
 
@@ -252,26 +304,25 @@ impl Task {
         &self,
         leader: LeaderId,
         batch: &Batch,
-        answers: Vec<Answer>,
+        owed: Vec<Owed>,
         permit: Arc<OwnedSemaphorePermit>,
     ) {
         let batch = match batch.encode() {
             Ok(batch) => batch,
-            Err(error) => return unknown(answers, &error.to_string()),
+            Err(error) => return unknown(owed, &error.to_string()),
         };
         let (responder, result) = ProgressResponder::complete_only();
         // Only under the leadership that it was stamped for.
         let write = self.raft.write(Proposal(batch.into()));
         let sent = write.responder(responder).with_leader(leader).await;
         if let Err(fatal) = sent {
-            let error = ProposeError::Stopped(fatal.to_string());
-            return answer_all(answers, || Err(error.clone()));
+            return fail(owed, &ProposeError::Stopped(fatal.to_string()));
         }
         tokio::spawn(async move {
             match tokio::time::timeout(KNOWN_WITHIN, result).await {
-                Ok(Ok(result)) => settle(result, answers),
-                Ok(Err(_)) => unknown(answers, "raft has stopped"),
-                Err(_) => unknown(answers, "no quorum has written it yet"),
+                Ok(Ok(result)) => settle(result, owed),
+                Ok(Err(_)) => unknown(owed, "raft has stopped"),
+                Err(_) => unknown(owed, "no quorum has written it yet"),
             }
             drop(permit);
         });
@@ -284,31 +335,29 @@ fn refuse(waiting: &mut Vec<Waiting>, error: &ProposeError) {
     }
 }
 
-fn answer_all(answers: Vec<Answer>, answer: impl Fn() -> Result<Outcome, ProposeError>) {
-    for to in answers {
-        let _ = to.send(answer());
+fn fail(owed: Vec<Owed>, error: &ProposeError) {
+    for Owed { answer, .. } in owed {
+        let _ = answer.send(Err(error.clone()));
     }
 }
 
-fn unknown(answers: Vec<Answer>, why: &str) {
-    answer_all(answers, || Err(ProposeError::Unknown(why.into())));
+fn unknown(owed: Vec<Owed>, why: &str) {
+    fail(owed, &ProposeError::Unknown(why.into()));
 }
 
-fn settle(result: ClientWriteResult<TypeConfig>, answers: Vec<Answer>) {
+fn settle(result: ClientWriteResult<TypeConfig>, owed: Vec<Owed>) {
     match result {
         Ok(response) => {
             let Outcomes(outcomes) = response.data;
-            if outcomes.len() != answers.len() {
-                return unknown(answers, "the answers are not those of the commands");
+            if outcomes.len() != owed.iter().map(|owed| owed.commands).sum::<usize>() {
+                return unknown(owed, "the answers are not those of the commands");
             }
-            for (to, outcome) in answers.into_iter().zip(outcomes) {
-                let _ = to.send(Ok(outcome));
+            let mut outcomes = outcomes.into_iter();
+            for Owed { commands, answer } in owed {
+                let _ = answer.send(Ok(outcomes.by_ref().take(commands).collect()));
             }
         }
-        Err(ClientWriteError::ForwardToLeader(forward)) => {
-            let error = ProposeError::from(forward);
-            answer_all(answers, || Err(error.clone()));
-        }
-        Err(error) => unknown(answers, &error.to_string()),
+        Err(ClientWriteError::ForwardToLeader(forward)) => fail(owed, &forward.into()),
+        Err(error) => unknown(owed, &error.to_string()),
     }
 }

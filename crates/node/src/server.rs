@@ -27,8 +27,9 @@ use crate::core::Core;
 use crate::services::{Budget, Cluster, Context, Leases};
 use crate::tls::{KEEPALIVE, require_certificate};
 
-/// Most bytes of one request to `LeaseService`: names, buckets and claims at their bounds take half.
-const LEASE_MESSAGE_BYTES: usize = 16 << 10;
+/// Most bytes of one request to `LeaseService`: names, buckets and claims at their bounds take an eighth, and a
+/// batch of the usual ones fits.
+const LEASE_MESSAGE_BYTES: usize = 64 << 10;
 /// The pause after a connection could not be accepted, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -205,7 +205,7 @@ async fn of_front_ends() {
         );
     }
     let long = leases
-        .lease(take(&"h".repeat(20_000), 1, 1))
+        .lease(take(&"h".repeat(70_000), 1, 1))
         .await
         .expect_err("too long");
     assert_eq!(long.code(), Code::OutOfRange, "{long:?}");

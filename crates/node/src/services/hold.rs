@@ -16,7 +16,8 @@ use tokio::time::MissedTickBehavior;
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
-use super::{Context, refuse};
+use super::Context;
+use super::batch::nothing;
 use crate::gate::shutting_down;
 
 /// Leases whose targets are looked up at a time; between two lots others get at the state.
@@ -178,11 +179,7 @@ async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest
             Some(Asked::Report(report)) => {
                 context.report(&call, report).await.map(Answer::Reported)
             }
-            None => Err(refuse(
-                "request",
-                "nothing",
-                "one of lease, renew, report and return",
-            )),
+            None => Err(nothing()),
         }
     };
     let response = match response.await {

@@ -1,16 +1,16 @@
-//! `LeaseService`: the single calls. [`super::hold`] has the stream.
+//! `LeaseService`: the single calls. [`super::hold`] has the stream, and [`super::batch`] many requests in a call.
 
 use std::sync::Arc;
 
 use api::v1::lease_service_client::LeaseServiceClient as Client;
 use api::v1::lease_service_server::LeaseService;
 use api::{status, v1};
-use quota::{Command, LeaseId, Refusal, Rules, State};
+use quota::{Command, LeaseId, Refusal, Reply, Rules, State};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ANSWER_BYTES, Context, hold, regions};
+use super::{ANSWER_BYTES, Context, batch, hold, regions};
 use crate::gate::Call;
 
 /// The service.
@@ -54,6 +54,16 @@ impl LeaseService for Leases {
         Ok(Response::new(returned))
     }
 
+    async fn lease_batch(
+        &self,
+        request: Request<v1::LeaseBatchRequest>,
+    ) -> Result<Response<v1::LeaseBatchResponse>, Status> {
+        let requests = batch::count(request.get_ref())?;
+        let call = self.0.gate.enter_with(request.metadata(), requests)?;
+        let answered = self.0.batch(&call, request.into_inner()).await?;
+        Ok(Response::new(answered))
+    }
+
     async fn inspect(
         &self,
         request: Request<v1::InspectRequest>,
@@ -94,6 +104,14 @@ impl LeaseService for Leases {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// What a report is answered with beside what came of it.
+pub(super) struct Reporting {
+    lease: LeaseId,
+    rules: Arc<Rules>,
+    /// The revision of the rules that the holder goes by.
+    known: u64,
 }
 
 /// The four requests, as they are carried out for single calls and streams alike.
@@ -142,20 +160,25 @@ impl Context {
         .await
     }
 
+    async fn report_here(&self, message: v1::ReportRequest) -> Result<v1::ReportResponse, Status> {
+        let (command, asked) = self.read_report(message).await?;
+        self.tell_report(asked, self.propose(command).await?)
+    }
+
     /// Classes go by name on the wire and by their place in the log: the rules keep those places while
     /// anybody reports.
-    async fn report_here(&self, message: v1::ReportRequest) -> Result<v1::ReportResponse, Status> {
-        let (lease, known) = (LeaseId(message.lease_id), message.rules_revision);
-        let read = |state: &State| {
-            let (rules, revision) = state.lease_rules(lease)?;
-            Some((Arc::clone(rules), revision))
-        };
-        let mut rules = self.core.with_state(read);
+    pub(super) async fn read_report(
+        &self,
+        message: v1::ReportRequest,
+    ) -> Result<(Command, Reporting), Status> {
+        let lease = LeaseId(message.lease_id);
+        let mut rules = self.rules_of(lease);
         if rules.is_none() {
             // A new leader may have the lease in its log still, and not know it yet.
             self.barrier().await?;
-            rules = self.core.with_state(read);
+            rules = self.rules_of(lease);
         }
+        let known = message.rules_revision;
         // Of a lease that is not known the classes matter to nobody: it is for the rules to say so.
         let (rules, message) = match rules {
             Some((rules, _)) => (rules, message),
@@ -168,12 +191,31 @@ impl Context {
             }
         };
         let report = api::report(message, &rules).map_err(|refusal| status::refused(&refusal))?;
-        let reported = api::answered(self.propose(Command::ReportV2(report)).await?)?;
+        let asked = Reporting {
+            lease,
+            rules,
+            known,
+        };
+        Ok((Command::ReportV2(report), asked))
+    }
+
+    pub(super) fn tell_report(
+        &self,
+        asked: Reporting,
+        reply: Reply,
+    ) -> Result<v1::ReportResponse, Status> {
+        let reported = api::answered(reply)?;
         let (rules, revision) = self
-            .core
-            .with_state(read)
-            .unwrap_or((rules, reported.rules_revision));
-        Ok(api::reported(reported, &rules, revision, known))
+            .rules_of(asked.lease)
+            .unwrap_or((asked.rules, reported.rules_revision));
+        Ok(api::reported(reported, &rules, revision, asked.known))
+    }
+
+    fn rules_of(&self, lease: LeaseId) -> Option<(Arc<Rules>, u64)> {
+        self.core.with_state(|state| {
+            let (rules, revision) = state.lease_rules(lease)?;
+            Some((Arc::clone(rules), revision))
+        })
     }
 
     pub async fn give_back(

@@ -1,5 +1,6 @@
 //! What front-ends and operators call. Each call is carried out where the leader is.
 
+mod batch;
 mod budget;
 mod cluster;
 mod hold;
