@@ -98,7 +98,7 @@ pub struct Queue {
     /// Whether they are, by the last grant, over time.
     opening: Opening,
     /// Whose turn it is when, in cluster time.
-    turns: BTreeMap<u64, Vec<u64>>,
+    turns: BTreeMap<Duration, Vec<u64>>,
     /// No node can be reached and the lease has run out: the floor is used.
     alone: bool,
     /// Nobody is let in any more.

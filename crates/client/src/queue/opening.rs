@@ -17,6 +17,8 @@ pub struct Opening {
     pub open: bool,
     /// Zero where it has held for as long as is known.
     from: Duration,
+    /// When it was to open, and then was not: others may go by that still. Zero for never.
+    called_off: Duration,
 }
 
 impl Opening {
@@ -28,10 +30,16 @@ impl Opening {
             0 => Self {
                 open: grant.open,
                 from: Duration::ZERO,
+                called_off: if self.open {
+                    self.from
+                } else {
+                    self.called_off
+                },
             },
             turns_ms => Self {
                 open: !grant.open,
                 from: Duration::from_millis(turns_ms),
+                called_off: Duration::ZERO,
             },
         }
     }
@@ -52,12 +60,26 @@ impl Opening {
         if !self.open {
             return (time < self.from).then_some(Duration::ZERO);
         }
-        if self.from.is_zero() {
-            return Some(Duration::ZERO);
-        }
-        let after = (u64::from(second) + SECONDS).saturating_sub(self.from.as_secs());
-        Some(self.from + STEP * after.min(SECONDS) as u32)
+        Some(in_turn(self.from, second))
     }
+
+    /// When those who came in a second and are admitted are seated: at `at`, or as if the region opened, where it
+    /// was to and front-ends may not all have heard that it does not.
+    pub fn admits(self, second: u32, at: Duration, time: Duration) -> Duration {
+        match time < self.called_off {
+            true => at.min(in_turn(self.called_off, second)),
+            false => at,
+        }
+    }
+}
+
+/// When those who came in a second are seated in a region that opens `from` then on.
+fn in_turn(from: Duration, second: u32) -> Duration {
+    if from.is_zero() {
+        return Duration::ZERO;
+    }
+    let after = (u64::from(second) + SECONDS).saturating_sub(from.as_secs());
+    from + STEP * after.min(SECONDS) as u32
 }
 
 #[cfg(test)]

@@ -63,11 +63,12 @@ impl Queue {
 
     /// Seats whom a grant admits, now or when their turn is.
     pub(super) fn admit(&mut self, now: Duration, now_s: u32, admission: &Admission) {
+        let Some(time) = self.clock.time(now) else {
+            return;
+        };
         let class = usize::from(admission.class);
-        let at_once = self
-            .clock
-            .time(now)
-            .is_some_and(|t| t >= Duration::from_millis(admission.at_ms));
+        let turn = Duration::from_millis(admission.at_ms);
+        let turn = self.opening.admits(admission.until_s, turn, time);
         for _ in 0..admission.users {
             let head = self.waiting.get(class).and_then(Line::first);
             let Some((_, at)) = head.filter(|&(second, _)| second <= admission.until_s) else {
@@ -77,12 +78,12 @@ impl Queue {
                 return;
             }
             self.leave_line(at);
-            if at_once {
+            if turn <= time {
                 self.call(at, now_s);
             } else {
                 self.users[at].state = State::Next;
                 let id = self.users[at].id;
-                self.turns.entry(admission.at_ms).or_default().push(id);
+                self.turns.entry(turn).or_default().push(id);
             }
         }
     }
@@ -93,7 +94,7 @@ impl Queue {
             return;
         };
         while let Some(entry) = self.turns.first_entry()
-            && time >= Duration::from_millis(*entry.key())
+            && time >= *entry.key()
         {
             for id in entry.remove() {
                 if let Some(at) = self.find_next(id) {
@@ -122,7 +123,7 @@ impl Queue {
     /// When to call [`Queue::tick`] next for somebody's turn, on the own clock.
     pub fn turn_at(&self, now: Duration) -> Option<Duration> {
         let time = self.clock.time(now)?;
-        let admitted = self.turns.keys().next().copied().map(Duration::from_millis);
+        let admitted = self.turns.keys().next().copied();
         let walks_in = self.next().filter(|_| self.opening.open).and_then(|at| {
             let at = self.opening.seats(self.users[at].second, time)?;
             (at > time).then_some(at)

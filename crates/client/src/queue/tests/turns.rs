@@ -134,3 +134,55 @@ fn a_region_opens_at_the_moment_it_was_told_one_second_after_the_other() {
     assert_eq!(queue.turn_at(ms(12_050)), Some(ms(12_060)));
     queue.check();
 }
+
+#[test]
+fn where_an_opening_is_called_off_whoever_is_admitted_is_seated_as_if_it_were_not() {
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    let [first, second] = [(); 2].map(|()| waits(queue.arrive(at(10), 0)).id);
+    queue.report(at(11));
+    let opens = Grant {
+        turns_ms: 14_000,
+        ..grant(11, 9, &[])
+    };
+    queue.granted(ms(11_000), LATE, &opens);
+    let third = waits(queue.arrive(at(12), 0)).id;
+    queue.report(ms(13_900));
+    let shuts = |cluster_ms, admit| Grant {
+        cluster_ms,
+        admit,
+        ..grant(13, 3, &[])
+    };
+    let admits = vec![admission(1, 10, 0), admission(1, 10, 15_400)];
+    queue.granted(ms(13_900), LATE, &shuts(13_900, admits));
+    assert_eq!(called(&mut queue), [first], "the turn of whom it was");
+    assert!(!queue.is_open());
+    queue.report(ms(13_950));
+    queue.granted(
+        ms(13_950),
+        LATE,
+        &shuts(13_950, vec![admission(1, 12, 15_450)]),
+    );
+    for (t, seated) in [
+        (13_999, vec![]),
+        (14_000, vec![second]),
+        (14_020, vec![third]),
+    ] {
+        queue.tick(ms(t));
+        assert_eq!(called(&mut queue), seated, "at {t} ms");
+    }
+    // It is no use to whoever hears of it later.
+    let late = waits(queue.arrive(ms(14_100), 0));
+    queue.report(ms(14_200));
+    queue.granted(
+        ms(14_200),
+        LATE,
+        &Grant {
+            slots: 4,
+            ..shuts(14_200, vec![admission(1, 14, 15_700)])
+        },
+    );
+    assert_eq!(queue.turn_at(ms(14_200)), Some(ms(15_700)));
+    queue.tick(ms(15_700));
+    assert_eq!(called(&mut queue), [late.id]);
+    queue.check();
+}
