@@ -5,10 +5,9 @@
 //! or hear who is next, is not waited for; and who comes to a front-end with an old ticket is not known before it
 //! has reported. So whoever is passed must have waited for longer than a slack, and both front-ends have been in
 //! touch for as long: then the cluster knew of both users when it decided, and each front-end had time to hear of
-//! its own before the first of them was seated. Whoever comes with an older ticket also takes the next slot of those
-//! at the same front-end, who then wait for another one as if they had just come. So do all when a front-end is back
-//! in touch where somebody waits who came before them, and while one who has just come to another front-end with an
-//! older ticket still waits, or has just had the slot.
+//! its own before the first of them was seated. Whoever comes to a front-end with an older ticket takes a slot that
+//! was meant for another, and so on down the line: those behind wait as if they had just come. So do all when a
+//! front-end is back in touch where somebody waits who came no later.
 //!
 //! From there on the turns of two seconds are as exact as the front-ends' idea of the time: [`SHARPNESS_NS`], and as
 //! much as the quickest of the last few answers to a front-end was slow, with how clocks have drifted since. There
@@ -18,8 +17,9 @@
 //! hears of it is seated. So may anybody's be who has seen a front-end of the region lose touch: what it did not hear
 //! has moved the turns on.
 //!
-//! A front-end is in touch while its reports are answered as often as they should be, once a second. Answers show
-//! as uses whose end moves on; one that no use tells of is taken to be in touch.
+//! A front-end is in touch while its reports are answered as often as they should be, once a second: after an answer
+//! without a next one it may stand still. Answers show as uses whose end moves on; one that no use tells of is taken
+//! to be in touch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,24 +100,24 @@ fn judged(history: &[Record], slack_ns: u64) -> Vec<Judged> {
     lines.map(|users| all.check(&users)).collect()
 }
 
-/// From when to when a front-end was in touch, without the slack at the beginning of each time: the beginning may
-/// come after the end.
+/// From when to when a front-end was in touch, the first answer to the last, without the slack at the beginning of
+/// each time: the beginning may come after the end.
 fn firm(uses: &[&Use], slack_ns: u64) -> Vec<(u64, u64)> {
     let mut firm: Vec<(u64, u64)> = Vec::new();
     let mut until_ns = 0;
     for using in uses {
         if using.until_ns <= using.at_ns {
             // It has ended, or its lease has.
-            if let Some(last) = firm.last_mut() {
-                last.1 = last.1.min(using.at_ns);
-            }
             until_ns = 0;
-        } else if using.until_ns > until_ns {
+            continue;
+        }
+        if using.until_ns > until_ns {
+            let goes_on = until_ns > 0;
             until_ns = using.until_ns;
-            let end_ns = using.at_ns.saturating_add(TOUCH_NS);
-            match firm.last_mut().filter(|last| last.1 >= using.at_ns) {
-                Some(last) => last.1 = end_ns,
-                None => firm.push((using.at_ns.saturating_add(slack_ns), end_ns)),
+            let last = firm.last_mut();
+            match last.filter(|last| goes_on && last.1 + TOUCH_NS >= using.at_ns) {
+                Some(last) => last.1 = using.at_ns,
+                None => firm.push((using.at_ns.saturating_add(slack_ns), using.at_ns)),
             }
         }
     }
@@ -182,12 +182,9 @@ impl Lines<'_> {
         for &user in users {
             let served = self.served.get(&user.user).copied();
             let (until, seated) = served.unwrap_or((u64::MAX, false));
-            let here = older.get(user.holder.as_str());
-            let here = here.map_or(&[][..], Vec::as_slice).iter();
-            let older = here
-                .map(|w| (w.at_ns, w.second))
-                .chain(back.iter().copied());
-            let after = older.filter(|&(at, second)| second < user.second && at > user.at_ns);
+            let first = older.values().flatten().map(|w| (w.at_ns, w.second));
+            let first = first.chain(back.iter().copied());
+            let after = first.filter(|&(at, second)| second <= user.second && at > user.at_ns);
             let mut begins: Vec<u64> = [user.at_ns]
                 .into_iter()
                 .chain(after.map(|(at, _)| at))
@@ -259,7 +256,7 @@ impl Lines<'_> {
                         } else {
                             SHARPNESS_NS + self.lag_ns(first, at)
                         };
-                        *to > at + late_ns && !self.gives_way(first, at, &older)
+                        *to > at + late_ns
                     });
                     if let Some((_, (first, _))) = passed {
                         judged.passed = Some(passed_by(at, user, first));
@@ -269,17 +266,6 @@ impl Lines<'_> {
             }
         }
         judged
-    }
-
-    /// Whether somebody who came after a user, and not long ago, is to be seated before them, or was just now: theirs
-    /// was the slot.
-    fn gives_way(&self, user: &Waits, at: u64, older: &Older<'_>) -> bool {
-        older.values().flatten().any(|w| {
-            let new = w.at_ns > user.at_ns && w.at_ns <= at && at < w.at_ns + self.slack_ns;
-            let served = self.served.get(&w.user);
-            let has_slot = |&(served, _): &(u64, bool)| served + TOUCH_NS > at;
-            new && w.second < user.second && served.is_none_or(has_slot)
-        })
     }
 
     /// When a front-end of a line was in touch again, and the earliest second of those who waited there.

@@ -80,16 +80,21 @@ const FEW: [usize; 6] = [1, 2, 3, 5, 8, usize::MAX];
 /// How many steps each of them takes before the next has its turn: one that is lost stays lost for long.
 const ROUNDS: [u64; 3] = [10_000, 100_000, 1_000_000];
 
+/// How many searches in an order by lot come after those, and how many steps each takes: where the first choices
+/// were wrong others are soon right.
+const LOTS: (u64, u64) = (100, 100_000);
+
 /// Searches for an order, in at most so many steps of the model for each search.
 pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps: u64) -> Found {
     let returns = returns(operations);
-    let search = |most_early, all, steps_left| {
+    let search = |most_early, all, lot: Option<u64>, steps_left| {
         let mut search = Search {
             model,
             operations,
             returns: &returns,
             most_early,
             all,
+            lot: lot.map(fastrand::Rng::with_seed),
             seen: HashSet::new(),
             steps_left,
         };
@@ -98,14 +103,23 @@ pub fn check<M: Model>(model: &M, operations: &[Timed<M::Operation>], most_steps
     let mut undecided = FEW.to_vec();
     for steps in ROUNDS {
         for few in std::mem::take(&mut undecided) {
-            match search(few, false, steps.min(most_steps)) {
+            match search(few, false, None, steps.min(most_steps)) {
                 Found::Linearizable => return Found::Linearizable,
                 Found::Undecided { .. } => undecided.push(few),
                 Found::Not { .. } => {}
             }
         }
     }
-    search(usize::MAX, true, most_steps)
+    if !undecided.is_empty() {
+        let (lots, steps) = LOTS;
+        for lot in 0..lots {
+            let few = FEW[lot as usize % FEW.len()];
+            if search(few, false, Some(lot), steps.min(most_steps)) == Found::Linearizable {
+                return Found::Linearizable;
+            }
+        }
+    }
+    search(usize::MAX, true, None, most_steps)
 }
 
 /// A return that has to be passed, and which operations may take effect before it.
@@ -194,6 +208,8 @@ struct Search<'a, M: Model> {
     most_early: usize,
     /// Whether all are tried.
     all: bool,
+    /// What draws the order in which they are, where it is drawn.
+    lot: Option<fastrand::Rng>,
     seen: HashSet<(u64, u64)>,
     steps_left: u64,
 }
@@ -252,6 +268,7 @@ impl<M: Model> Search<'_, M> {
             let timed = &self.operations[operation as usize];
             let mut states = self.model.step(&place.state, &timed.operation);
             if !self.all && (passes || states.is_empty()) {
+                let known = frame.candidates.len();
                 for &other in &end.pending {
                     let helps = &self.operations[other as usize].operation;
                     if !frame.candidates.contains(&other)
@@ -260,9 +277,15 @@ impl<M: Model> Search<'_, M> {
                         frame.candidates.push(other);
                     }
                 }
+                if let Some(lot) = &mut self.lot {
+                    lot.shuffle(&mut frame.candidates[known..]);
+                }
             }
             // What may or may not have been and changes nothing need not have been.
             states.retain(|state| timed.surely || *state != *place.state);
+            if let Some(lot) = &mut self.lot {
+                lot.shuffle(&mut states);
+            }
             for state in states.into_iter().rev() {
                 frame.untried.push(match passes {
                     true => self.passed(place, operation, Rc::new(state)),
