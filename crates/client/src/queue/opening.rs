@@ -17,7 +17,7 @@ pub struct Opening {
     pub open: bool,
     /// Zero where it has held for as long as is known.
     from: Duration,
-    /// When it was to open, and then was not: others may go by that still. Zero for never.
+    /// When it was to open, or did, and then was not: others may go by that still. Zero for never.
     called_off: Duration,
 }
 
@@ -66,9 +66,9 @@ impl Opening {
     /// When those who came in a second and are admitted are seated: at `at`, or as if the region opened, where it
     /// was to and front-ends may not all have heard that it does not.
     pub fn admits(self, second: u32, at: Duration, time: Duration) -> Duration {
-        match time < self.called_off {
-            true => at.min(in_turn(self.called_off, second)),
-            false => at,
+        match in_turn(self.called_off, second) {
+            sooner if time < sooner => at.min(sooner),
+            _ => at,
         }
     }
 }
