@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use check::history::{Applied, FORMAT, Leads, Moment, Record, Run};
+use check::history::{
+    Answer, Applied, Call, FORMAT, Leads, Listed, Moment, Operation, Record, Run,
+};
 use client::keys::Keys;
 use node::{Config, Ground, Node};
+use quota::State;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::asker::Asker;
+use crate::asker::{self, Asker};
 use crate::crowd::{self, Crowd};
 use crate::disk::Disk;
 use crate::faults::Faults;
@@ -34,6 +37,9 @@ pub const LINES: u64 = 120;
 pub const ASKERS: u64 = 200;
 /// As above.
 pub const OPERATOR: u64 = 300;
+
+/// As above, and on no machine.
+const OBSERVER: u64 = 400;
 
 /// What tickets are signed with.
 const KEY: &str = "1 = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -330,6 +336,9 @@ impl World {
         if now_ns % (20 * MS) < tick_ns {
             self.observe(now_ns, now_ns % (100 * MS) < tick_ns);
         }
+        if now_ns % S < tick_ns {
+            self.read_leases(now_ns);
+        }
     }
 
     /// Looks at what the nodes have come to.
@@ -363,6 +372,52 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Reads the askers' leases where they are known for certain: a leader that has applied an entry of its term knows
+    /// all that was answered, unless there was another since. Without that a history of requests whose outcomes nobody
+    /// knows can be explained in more ways than can be tried.
+    fn read_leases(&self, now_ns: u64) {
+        let newest = self.members.iter().map(|member| member.led).max();
+        let mut leaders = self
+            .members
+            .iter()
+            .filter(|member| Some(member.led) == newest);
+        let (Some(leader), None) = (leaders.next(), leaders.next()) else {
+            return;
+        };
+        let node = lock(&leader.node);
+        let Some(node) = node
+            .as_ref()
+            .filter(|node| node.leads() == (true, leader.led))
+        else {
+            return;
+        };
+        let applied = node.applied();
+        let Ok(state) = State::restore(&applied.state) else {
+            return;
+        };
+        if applied.term != leader.led || state.pool(asker::POOL).is_none() {
+            return;
+        }
+        let leases = state.leases(asker::POOL, None, None, None, usize::MAX);
+        let listed = leases.into_iter().map(|lease| Listed {
+            lease: lease.lease.0,
+            holder: lease.holder,
+            epoch: lease.epoch,
+            seq: lease.seq,
+            slots: lease.slots,
+        });
+        self.trace.record(Record::Operation(Operation {
+            client: OBSERVER,
+            invoke_ns: now_ns,
+            return_ns: now_ns,
+            call: Call::Leases {
+                pool: asker::POOL.into(),
+                stale: false,
+            },
+            answer: Answer::Leases(listed.collect()),
+        }));
     }
 
     fn start_member(&mut self, at: usize) {
