@@ -183,7 +183,8 @@ impl Builder {
 
     async fn start(self) -> Result<Holder, ConnectError> {
         let (names, within, task) = self.describe()?;
-        let ledger = Arc::new(Ledger::default());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let ledger = Arc::new(Ledger::for_threads(threads));
         let running = task(Slots::Seats(Arc::clone(&ledger)))
             .start(within)
             .await?;
@@ -315,6 +316,12 @@ pub struct Seats {
 }
 
 impl Seats {
+    /// Seats of a ledger that somebody else keeps.
+    #[doc(hidden)]
+    pub fn of(ledger: Arc<Ledger>) -> Self {
+        Self { ledger }
+    }
+
     /// As [`Holder::try_seat`].
     pub fn try_seat(&self) -> Option<Seat> {
         Seat::take(&self.ledger, clock::now)
