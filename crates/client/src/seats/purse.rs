@@ -62,7 +62,7 @@ impl Word {
 }
 
 /// On cache lines of its own, two of which are often fetched together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 pub struct Apart<T>(pub T);
 
