@@ -258,8 +258,8 @@ impl Task {
         let Some(time_ms) = self.stamp(leader) else {
             return;
         };
-        let due = self.applied.with_state(quota::State::next_event_ms);
-        if due.is_some_and(|due| due <= time_ms) {
+        let due = |state: &quota::State| state.next_event_ms(time_ms).is_some();
+        if self.applied.with_state(due) {
             let commands = Vec::new();
             let batch = Batch { time_ms, commands };
             self.send(leader, &batch, Vec::new(), Arc::new(permit))

@@ -91,7 +91,10 @@ impl Batch {
         if given > MAX_COMMANDS {
             return Err(EncodeError::Commands { given });
         }
-        let bytes = codec::append(vec![BATCH_FORMAT], self);
+        // A renewal takes 10 to 20 bytes.
+        let mut bytes = Vec::with_capacity(16 + 20 * given);
+        bytes.push(BATCH_FORMAT);
+        let bytes = codec::append(bytes, self);
         match bytes.len() {
             given if given > MAX_BATCH_BYTES => Err(EncodeError::Bytes { given }),
             _ => Ok(bytes),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::invalid;
 use crate::command::Configure;
 use crate::draft::{Draft, PoolDraft, RegionDraft};
+use crate::holder::Holder;
 use crate::lease::Phase;
 use crate::limits::{MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL};
 use crate::outcome::{Configured, Draining, Outcome, Refusal, Reply};
@@ -152,7 +153,7 @@ impl State {
             Some(&place) => place,
             None => {
                 let pool = Pool::new(&name, to.capacity, to.ttl_ms, to.drift_ppm);
-                let index = std::sync::Arc::clone(&pool.name);
+                let index = pool.name.clone();
                 let place = insert_lowest(&mut self.pools, pool);
                 self.pool_index.insert(index, place);
                 place
@@ -206,7 +207,8 @@ impl State {
         // Their leases have no slots. They are remembered, so that a retry has no second effect.
         for place in self.leases_of(at) {
             let lease = self.leases.get(place);
-            if lease.is_some_and(|l| l.phase != Phase::Ended && gone.contains(&l.region)) {
+            if lease.is_some_and(|l| l.phase != Phase::Ended && gone.contains(&u32::from(l.region)))
+            {
                 self.end(place);
             }
         }
@@ -232,9 +234,7 @@ impl State {
         let holders = self.pools[pool as usize]
             .iter()
             .flat_map(|p| p.holders.values());
-        holders
-            .flat_map(|holder| holder.older.iter().chain([&holder.current]).copied())
-            .collect()
+        holders.flat_map(Holder::leases).collect()
     }
 }
 
@@ -251,7 +251,7 @@ impl Pool {
             Some(&at) => at,
             None => {
                 let region = Region::new(name, 0, None, 1);
-                let index = std::sync::Arc::clone(&region.name);
+                let index = region.name.clone();
                 let at = insert_lowest(&mut self.regions, region);
                 self.region_index.insert(index, at);
                 at

@@ -1,7 +1,8 @@
 //! Pools as a configuration would leave them, built change by change.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::calendar::{Scheduled, check_entries, replaced};
 use crate::check::{self, invalid};
@@ -224,7 +225,7 @@ fn set_floor(floors: &mut Floors, holder: Option<&str>, slots: u64) -> Result<()
             });
         }
         Some(holder) => {
-            floors.of.insert(Arc::from(holder), slots);
+            floors.of.insert(ArcStr::from(holder), slots);
         }
     }
     Ok(())

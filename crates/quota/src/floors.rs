@@ -6,7 +6,8 @@
 //! its lease back, or is vouched to be gone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::check::invalid;
 use crate::outcome::Refusal;
@@ -17,9 +18,9 @@ pub(crate) struct Floors {
     /// Slots that all holders that report share.
     pub shared: u64,
     /// Slots of single holders.
-    pub of: BTreeMap<Arc<str>, u64>,
+    pub of: BTreeMap<ArcStr, u64>,
     /// What each life of a holder was told, where it is anything.
-    pub told: BTreeMap<(Arc<str>, u64), u64>,
+    pub told: BTreeMap<(ArcStr, u64), u64>,
     /// Sum of what was told.
     pub told_sum: u64,
 }
@@ -36,16 +37,16 @@ impl Floors {
     }
 
     /// What a life of a holder was told.
-    pub fn told(&self, holder: &Arc<str>, epoch: u64) -> u64 {
+    pub fn told(&self, holder: &ArcStr, epoch: u64) -> u64 {
         if self.told.is_empty() {
             return 0;
         }
-        let key = (Arc::clone(holder), epoch);
+        let key = (holder.clone(), epoch);
         self.told.get(&key).copied().unwrap_or(0)
     }
 
     /// Whether the holder may go by the floor that it says it does.
-    pub fn check(&self, holder: &Arc<str>, epoch: u64, floor: u64) -> Result<(), Refusal> {
+    pub fn check(&self, holder: &ArcStr, epoch: u64, floor: u64) -> Result<(), Refusal> {
         let told = self.told(holder, epoch);
         if floor <= told {
             return Ok(());
@@ -58,7 +59,7 @@ impl Floors {
     /// shared among `sharers`. It grows by `room` at most, and within what no other was told.
     pub fn tell(
         &mut self,
-        holder: &Arc<str>,
+        holder: &ArcStr,
         epoch: u64,
         confirmed: u64,
         sharers: u64,
@@ -79,8 +80,8 @@ impl Floors {
     }
 
     /// Sets what a life of a holder was told.
-    pub fn set_told(&mut self, holder: &Arc<str>, epoch: u64, slots: u64) {
-        let key = (Arc::clone(holder), epoch);
+    pub fn set_told(&mut self, holder: &ArcStr, epoch: u64, slots: u64) {
+        let key = (holder.clone(), epoch);
         let before = if slots == 0 {
             self.told.remove(&key)
         } else {
@@ -96,15 +97,14 @@ impl Floors {
 
     /// Nobody goes by what the lives of a holder were told.
     pub fn release(&mut self, holder: &str) {
-        let gone: Vec<(Arc<str>, u64)> = self.lives(holder).map(|(key, _)| key.clone()).collect();
+        let gone: Vec<(ArcStr, u64)> = self.lives(holder).map(|(key, _)| key.clone()).collect();
         for (holder, epoch) in gone {
             self.set_told(&holder, epoch, 0);
         }
     }
 
-    fn lives(&self, holder: &str) -> impl Iterator<Item = (&(Arc<str>, u64), &u64)> {
-        let holder: Arc<str> = Arc::from(holder);
-        self.told
-            .range((Arc::clone(&holder), 0)..=(holder, u64::MAX))
+    fn lives(&self, holder: &str) -> impl Iterator<Item = (&(ArcStr, u64), &u64)> {
+        let holder: ArcStr = ArcStr::from(holder);
+        self.told.range((holder.clone(), 0)..=(holder, u64::MAX))
     }
 }

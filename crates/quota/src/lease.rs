@@ -2,31 +2,35 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Bucket;
-use crate::limits::MAX_LEASES;
+use crate::limits::{MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, STALE_MS, TTL_MS};
 use crate::outcome::{Admission, Claimed, Grant, LeaseId, Refusal};
+use crate::soonest::Soonest;
 
 /// Bits of a lease's id that say where it is kept; the others are a number that is never used twice.
-const PLACE_BITS: u32 = 20;
+pub(crate) const PLACE_BITS: u32 = 20;
 const _: () = assert!(MAX_LEASES <= 1 << PLACE_BITS);
+const _: () = assert!(MAX_POOLS <= 1 << u16::BITS && MAX_REGIONS_PER_POOL <= 1 << u16::BITS);
+const _: () = assert!(*TTL_MS.end() <= u32::MAX as u64);
 /// The highest of those numbers; the first is 1, so that no lease has the id 0.
 pub(crate) const MAX_LEASE_NUMBER: u64 = u64::MAX >> PLACE_BITS;
 
-/// Slots of one holder.
+/// Slots of one holder. There are as many of these as of anything, so that each byte counts.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub id: LeaseId,
-    pub pool: u32,
-    pub region: u32,
-    pub holder: Arc<str>,
+    pub pool: u16,
+    pub region: u16,
+    pub holder: ArcStr,
     pub epoch: u64,
     /// The last request carried out, and its answer.
     pub seq: u64,
-    pub answer: Answer,
+    pub asked: Asked,
+    pub given: Given,
     pub phase: Phase,
     /// Slots counted against the budget.
     pub slots: u64,
@@ -34,9 +38,6 @@ pub(crate) struct Lease {
     pub wanted: u64,
     /// Cluster time when it runs out or, once ended, when it ended.
     pub until_ms: u64,
-    /// Where it stands in [`Leases::queue`]: never later than `until_ms` while it counts, so that a
-    /// renewal need not move it.
-    pub queued_ms: u64,
     /// What it has reported, if it does.
     pub reporting: Option<Box<Reporting>>,
 }
@@ -51,20 +52,18 @@ pub(crate) struct Reporting {
     /// From which second on they are coarse; none where it is silent.
     pub exact_until_s: Option<u32>,
     pub reported_ms: u64,
-    /// Where it stands in the queue of those that fall silent, if it does.
-    pub queued_ms: Option<u64>,
     pub decided: Decided,
 }
 
-/// What a report was answered, as far as a retry must get the same; the slots are in [`Answer::Reported`].
+/// What a report was answered, as far as a retry must get the same; the slots are in [`Lease::given`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decided {
     pub open: bool,
     pub turns_ms: u64,
-    pub admit: Vec<Admission>,
+    pub admit: Box<[Admission]>,
     pub shorten: u64,
     pub floor: u64,
-    pub claims: Vec<(u64, Claimed)>,
+    pub claims: Box<[(u64, Claimed)]>,
 }
 
 impl Reporting {
@@ -85,25 +84,23 @@ pub(crate) enum Phase {
     Ended,
 }
 
-/// The answer to the last request, so that a retry gets the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Answer {
-    /// To take and renew.
-    Grant {
-        slots: u64,
-        target: u64,
-        ttl_ms: u64,
-        drift_ppm: u32,
-    },
-    /// To return.
-    Returned { slots: u64 },
-    /// To report.
-    Reported {
-        slots: u64,
-        target: u64,
-        ttl_ms: u64,
-        drift_ppm: u32,
-    },
+/// What a request was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To take or renew.
+    Keep,
+    Return,
+    Report,
+}
+
+/// What a request was answered, so that a retry gets the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Slots granted; to a return those freed, and nothing else.
+    pub slots: u64,
+    pub target: u64,
+    pub ttl_ms: u32,
+    pub drift_ppm: u32,
 }
 
 impl Lease {
@@ -121,7 +118,7 @@ impl Lease {
     /// Once the lease has ended a grant is not repeated: its time has passed for whoever first sent the
     /// request, and anyone else would take it for slots that nothing counts any more.
     pub fn retried(&self, seq: u64) -> Result<bool, Refusal> {
-        let granted = !matches!(self.answer, Answer::Returned { .. });
+        let granted = self.asked != Asked::Return;
         match seq.cmp(&self.seq) {
             Ordering::Greater => Ok(false),
             Ordering::Equal if mutation::on("skip-dedup") => Ok(false),
@@ -138,27 +135,12 @@ impl Lease {
 
     /// What the last request was granted, where it was a take, renewal or report.
     pub fn grant(&self) -> Grant {
-        let (slots, target, ttl_ms, drift_ppm) = match self.answer {
-            Answer::Returned { slots } => (slots, 0, 0, 0),
-            Answer::Grant {
-                slots,
-                target,
-                ttl_ms,
-                drift_ppm,
-            }
-            | Answer::Reported {
-                slots,
-                target,
-                ttl_ms,
-                drift_ppm,
-            } => (slots, target, ttl_ms, drift_ppm),
-        };
         Grant {
             lease: self.id,
-            slots,
-            target,
-            ttl_ms,
-            drift_ppm,
+            slots: self.given.slots,
+            target: self.given.target,
+            ttl_ms: self.given.ttl_ms.into(),
+            drift_ppm: self.given.drift_ppm,
         }
     }
 
@@ -166,13 +148,20 @@ impl Lease {
     pub fn reports(&self) -> bool {
         self.phase == Phase::Live && self.reporting.is_some()
     }
+
+    /// When it falls silent, unless it reports again or is silent.
+    pub fn silent_ms(&self) -> Option<u64> {
+        let reporting = self.reporting.as_ref()?;
+        let speaks = reporting.exact_until_s.is_some();
+        speaks.then(|| reporting.reported_ms.saturating_add(STALE_MS))
+    }
 }
 
 /// A lease before it has a place.
 pub(crate) struct NewLease {
     pub pool: u32,
     pub region: u32,
-    pub holder: Arc<str>,
+    pub holder: ArcStr,
     pub epoch: u64,
     pub seq: u64,
     pub until_ms: u64,
@@ -186,8 +175,8 @@ pub(crate) struct Leases {
     free: BTreeSet<u32>,
     /// The number in the next lease's id.
     pub next_number: u64,
-    /// Leases that count, by when to look at them.
-    queue: BTreeSet<(u64, u32)>,
+    /// When those that count run out.
+    queue: Soonest,
     /// Leases that ended, oldest first.
     ended: BTreeSet<(u64, u32)>,
 }
@@ -198,7 +187,7 @@ impl Default for Leases {
             places: Vec::new(),
             free: BTreeSet::new(),
             next_number: 1,
-            queue: BTreeSet::new(),
+            queue: Soonest::default(),
             ended: BTreeSet::new(),
         }
     }
@@ -261,9 +250,10 @@ impl Leases {
         self.ended.first().map(|&(at, _)| at)
     }
 
-    /// When the next lease runs out, exact after [`Leases::next_due`] returned `None`.
-    pub fn first_due_ms(&self) -> Option<u64> {
-        self.queue.first().map(|&(at, _)| at)
+    /// When the next lease runs out, where that is by a time.
+    pub fn first_due_ms(&self, by_ms: u64) -> Option<u64> {
+        self.queue
+            .first(by_ms, |place| runs_out_ms(&self.places, place))
     }
 
     /// Makes a live lease without slots. The caller has seen that there is room.
@@ -279,22 +269,19 @@ impl Leases {
             seq,
             until_ms,
         } = new;
-        let answer = Answer::Returned { slots: 0 };
-        let (phase, slots, wanted) = (Phase::Live, 0, 0);
-        let queued_ms = until_ms;
         let lease = Lease {
             id,
-            pool,
-            region,
+            pool: pool as u16,
+            region: region as u16,
             holder,
             epoch,
             seq,
-            answer,
-            phase,
-            slots,
-            wanted,
+            asked: Asked::Keep,
+            given: Given::default(),
+            phase: Phase::Live,
+            slots: 0,
+            wanted: 0,
             until_ms,
-            queued_ms,
             reporting: None,
         };
         self.put(place, lease);
@@ -303,14 +290,17 @@ impl Leases {
 
     /// Puts a lease where it belongs, and queues it.
     pub fn put(&mut self, place: u32, lease: Lease) {
-        let queue = if lease.phase == Phase::Ended {
-            &mut self.ended
+        if lease.phase == Phase::Ended {
+            self.ended.insert((lease.until_ms, place));
         } else {
-            &mut self.queue
-        };
-        queue.insert((lease.queued_ms, place));
+            self.queue.add(place, lease.until_ms);
+        }
         let at = place as usize;
         while self.places.len() <= at {
+            if self.places.len() == self.places.capacity() {
+                // By little, so that little of it lies idle.
+                self.places.reserve_exact(64 + self.places.len() / 16);
+            }
             self.free.insert(self.places.len() as u32);
             self.places.push(None);
         }
@@ -318,13 +308,11 @@ impl Leases {
         self.places[at] = Some(lease);
     }
 
-    /// Takes a lease out of its queue, and remembers it as ended at `now_ms`. Its slots are
-    /// the caller's to settle.
+    /// Remembers a lease as ended at `now_ms`. Its slots and its phase are the caller's to settle.
     pub fn end(&mut self, place: u32, now_ms: u64) {
         if let Some(lease) = self.places.get_mut(place as usize).and_then(Option::as_mut) {
-            self.queue.remove(&(lease.queued_ms, place));
-            self.ended.remove(&(lease.queued_ms, place));
-            (lease.until_ms, lease.queued_ms) = (now_ms, now_ms);
+            self.ended.remove(&(lease.until_ms, place));
+            lease.until_ms = now_ms;
             self.ended.insert((now_ms, place));
         }
     }
@@ -332,8 +320,7 @@ impl Leases {
     /// Frees a place.
     pub fn forget(&mut self, place: u32) -> Option<Lease> {
         let lease = self.places.get_mut(place as usize)?.take()?;
-        self.queue.remove(&(lease.queued_ms, place));
-        self.ended.remove(&(lease.queued_ms, place));
+        self.ended.remove(&(lease.until_ms, place));
         self.free.insert(place);
         // Places at the end shrink away, so that what is kept depends on the leases alone.
         while self.places.last().is_some_and(Option::is_none) {
@@ -343,20 +330,15 @@ impl Leases {
         Some(lease)
     }
 
-    /// The next lease that has run out by `now_ms`. Those that were renewed since they were queued move
-    /// back on the way, each at most once in its time to live.
-    pub fn next_due(&mut self, now_ms: u64) -> Option<u32> {
-        while let Some(&(at, place)) = self.queue.first() {
-            let until = self.get(place).map_or(at, |lease| lease.until_ms);
-            if until == at {
-                return (at <= now_ms).then_some(place);
-            }
-            self.queue.pop_first();
-            self.queue.insert((until, place));
-            if let Some(lease) = self.get_mut(place) {
-                lease.queued_ms = until;
-            }
-        }
-        None
+    /// The leases that have run out by `now_ms`, in order.
+    pub fn run_out(&mut self, now_ms: u64) -> Vec<u32> {
+        self.queue
+            .due(now_ms, |place| runs_out_ms(&self.places, place))
     }
+}
+
+/// When the lease at a place runs out, if there is one that counts.
+fn runs_out_ms(places: &[Option<Lease>], place: u32) -> Option<u64> {
+    let lease = places.get(place as usize)?.as_ref()?;
+    (lease.phase != Phase::Ended).then_some(lease.until_ms)
 }

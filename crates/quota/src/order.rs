@@ -18,6 +18,10 @@ use crate::waiting::Line;
 /// nothing, however many are served.
 const STRIDE: u128 = 1 << 48;
 
+/// So many users are served one by one, which is quicker than to look for where they end.
+const FEW: u64 = 16;
+const _: () = assert!(FEW >= MAX_CLASSES as u64);
+
 /// How many users of each class are served.
 pub(crate) type Served = [u64; MAX_CLASSES];
 
@@ -169,9 +173,9 @@ fn by_weight(lines: &[Line], terms: Terms<'_>, left: u64, next: &Served, served:
     let (mut low, mut high) = keys.fold((u128::MAX, 0), |(low, high), (first, last)| {
         (low.min(first), high.max(last))
     });
-    // The highest level with at most `left` keys below it. At `low` there is none, and at `high` as many as
-    // can be served and more than `left`, or exactly `left`.
-    while high - low > 1 {
+    // A level with at most `left` keys below it, and nearly so many: at `low` there is none, and at `high` as many
+    // as can be served and more than `left`, or exactly `left`.
+    while high - low > 1 && left - count(low) > FEW {
         let middle = low + (high - low) / 2;
         if count(middle) <= left {
             low = middle;
@@ -179,18 +183,21 @@ fn by_weight(lines: &[Line], terms: Terms<'_>, left: u64, next: &Served, served:
             high = middle;
         }
     }
-    let mut rest = left;
+    let mut taken: Served = [0; MAX_CLASSES];
     for &(at, pass, stride) in &classes {
-        let users = below(low, at, pass, stride);
-        served[at] += users;
-        rest -= users;
+        taken[at] = below(low, at, pass, stride);
     }
-    // Those whose key is the level itself: one of each class, in the order of the classes.
-    for &(at, pass, stride) in &classes {
-        let more = below(low + 1, at, pass, stride) - below(low, at, pass, stride);
-        let users = more.min(rest);
-        served[at] += users;
-        rest -= users;
+    // The others one by one: the lowest key, and of equal ones the first class's.
+    for _ in 0..left - taken.iter().sum::<u64>() {
+        let key = |&(at, pass, stride): &(usize, u128, u128)| {
+            (taken[at] < next[at]).then(|| (pass + u128::from(taken[at]) * stride, at))
+        };
+        if let Some((_, at)) = classes.iter().filter_map(key).min() {
+            taken[at] += 1;
+        }
+    }
+    for (served, taken) in served.iter_mut().zip(taken) {
+        *served += taken;
     }
 }
 

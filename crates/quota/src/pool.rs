@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arcstr::ArcStr;
+
 use crate::calendar::Scheduled;
 use crate::claims::Claims;
 use crate::door::Door;
 use crate::floors::Floors;
+use crate::holder::Holder;
+use crate::lease::Given;
 use crate::limits::REPORTING_ROUND_MS;
-use crate::outcome::LeaseId;
-use crate::ranked::{NIL, Ranked};
+use crate::ranked::Ranked;
 use crate::rules::{Gate, Mode, Rules};
-use crate::share::{Claim, Part, fill, guaranteed, share};
+use crate::share::{Claim, Part, fill, guaranteed, share_by_name};
 use crate::state::Counted;
 use crate::wait::Departures;
 use crate::waiting::Waiting;
@@ -19,7 +22,7 @@ use crate::waiting::Waiting;
 /// A budget and who shares it.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub name: Arc<str>,
+    pub name: ArcStr,
     pub capacity: u64,
     pub ttl_ms: u64,
     pub drift_ppm: u32,
@@ -31,9 +34,9 @@ pub(crate) struct Pool {
     pub dirty: bool,
     /// Cluster time of the last round.
     pub round_ms: u64,
-    pub region_index: BTreeMap<Arc<str>, u32>,
+    pub region_index: BTreeMap<ArcStr, u32>,
     pub regions: Vec<Option<Region>>,
-    pub holders: BTreeMap<Arc<str>, Holder>,
+    pub holders: BTreeMap<ArcStr, Holder>,
     /// Shared with whoever answers a report by them, outside of the state.
     pub rules: Arc<Rules>,
     /// How many times the rules were set, from 1.
@@ -55,7 +58,7 @@ pub(crate) struct Pool {
 /// A region's terms and figures.
 #[derive(Debug)]
 pub(crate) struct Region {
-    pub name: Arc<str>,
+    pub name: ArcStr,
     pub nominal: u64,
     pub ceiling: Option<u64>,
     pub weight: u32,
@@ -69,8 +72,8 @@ pub(crate) struct Region {
     pub demand: u64,
     /// Leases that count.
     pub leases: u64,
-    /// Demands of live leases, in order.
-    pub ranks: u32,
+    /// Demands of the leases that are live and do not report, in order.
+    pub ranks: Ranked,
     /// What the last round gave.
     pub shared: u64,
     pub gate: Gate,
@@ -94,8 +97,8 @@ pub(crate) struct Region {
     pub waiting: Waiting,
     pub departures: Departures,
     pub claims: Claims,
-    /// Leases that report or have done, by what names them as issuers.
-    pub issuers: BTreeSet<(u32, LeaseId)>,
+    /// The places of leases that report or have done, by what names them as issuers.
+    pub issuers: BTreeSet<(u32, u32)>,
 }
 
 /// What the two kinds of leases of a region may have together.
@@ -103,17 +106,6 @@ pub(crate) struct Region {
 pub(crate) struct Parts {
     pub plain: u64,
     pub reporting: u64,
-}
-
-/// The leases of one holder.
-#[derive(Debug)]
-pub(crate) struct Holder {
-    /// The highest epoch seen, which outlasts the lease that was taken with it.
-    pub epoch: u64,
-    /// The newest lease, live or not.
-    pub current: u32,
-    /// Leases that it superseded and that are still known.
-    pub older: Vec<u32>,
 }
 
 impl Pool {
@@ -147,6 +139,16 @@ impl Pool {
         match mutation::on("floors-uncounted") {
             true => self.capacity,
             false => self.capacity.saturating_sub(self.set_aside),
+        }
+    }
+
+    /// So many slots, on the pool's terms.
+    pub fn grant(&self, slots: u64, target: u64) -> Given {
+        Given {
+            slots,
+            target,
+            ttl_ms: self.ttl_ms as u32,
+            drift_ppm: self.drift_ppm,
         }
     }
 
@@ -213,43 +215,38 @@ impl Pool {
 
     /// What the sharing rules give the live leases of a region: the plain ones and those that report. Where
     /// it has both they share as two regions would, by their numbers.
-    pub fn parts(&self, region: &Region, ranks: &Ranked) -> Parts {
+    pub fn parts(&self, region: &Region) -> Parts {
         // What closing leases hold is spoken for.
         let amount = self.target(region).saturating_sub(region.closing);
         let (plain, reporting) = match (region.plain, region.reporting) {
             (_, 0) => (amount, 0),
             (0, _) => (0, amount),
             (plain, reporting) => {
-                let part = |name, want, leases: u64| Part {
-                    name,
+                let part = |want, leases: u64| Part {
+                    has: 0,
                     want,
                     weight: u32::try_from(leases).unwrap_or(u32::MAX),
                 };
-                let plain = part("plain", ranks.sum(region.ranks), plain);
-                let reporting = part("reporting", region.reporting_demand, reporting);
-                let parts = fill(amount, &[plain, reporting]);
-                (parts[0], parts[1])
+                let mut parts = [
+                    part(region.ranks.sum(), plain),
+                    part(region.reporting_demand, reporting),
+                ];
+                fill(amount, &mut parts);
+                (parts[0].has, parts[1].has)
             }
         };
         Parts { plain, reporting }
     }
 
     /// Regions by name.
-    pub fn regions_by_name(&self) -> impl Iterator<Item = &Region> {
+    pub fn regions_by_name(&self) -> impl Iterator<Item = &Region> + Clone {
         self.region_index
             .values()
             .filter_map(|&at| self.regions[at as usize].as_ref())
     }
 
     /// Puts `after` in the place of `before` in the figures of a region and of the pool.
-    pub fn count(
-        &mut self,
-        region: usize,
-        place: u32,
-        before: Counted,
-        after: Counted,
-        ranks: &mut Ranked,
-    ) {
+    pub fn count(&mut self, region: usize, place: u32, before: Counted, after: Counted) {
         let Some(region) = self.regions.get_mut(region).and_then(Option::as_mut) else {
             return;
         };
@@ -278,10 +275,10 @@ impl Pool {
         change(&mut region.spare, before.spare, after.spare);
         if before.ranked != after.ranked {
             if let Some(demand) = before.ranked {
-                region.ranks = ranks.remove(region.ranks, place, demand);
+                region.ranks.remove(place, demand);
             }
             if let Some(demand) = after.ranked {
-                region.ranks = ranks.insert(region.ranks, place, demand);
+                region.ranks.insert(place, demand);
             }
         }
         if limit != region.limit() {
@@ -294,12 +291,15 @@ impl Pool {
     /// more there are the rarer it is: at most every 4,096 / 64 = 64 ms, and where front-ends report, whose
     /// demands change with every report, every 100 ms.
     pub fn round_due_ms(&self) -> Option<u64> {
+        if !self.dirty || !self.contended() {
+            return None;
+        }
         let regions = self.region_index.len() as u64 / REGIONS_PER_ROUND_MS;
         let interval = match self.reporting {
             0 => regions,
             _ => regions.max(REPORTING_ROUND_MS),
         };
-        (self.dirty && self.contended()).then(|| self.round_ms.saturating_add(interval))
+        Some(self.round_ms.saturating_add(interval))
     }
 
     /// Shares the capacity out anew, where a round is due.
@@ -311,21 +311,17 @@ impl Pool {
 
     /// Shares the capacity out anew.
     pub fn round(&mut self, now_ms: u64) {
-        let places: Vec<u32> = self.region_index.values().copied().collect();
-        let claims: Vec<Claim<'_>> = self
-            .regions_by_name()
-            .map(|r| Claim {
-                name: &r.name,
-                demand: r.wants(),
-                nominal: r.nominal,
-                ceiling: r.ceiling,
-                weight: r.weight,
-            })
-            .collect();
-        let granted = share(self.usable(), &claims);
-        for (place, slots) in places.into_iter().zip(granted) {
+        let claims = self.regions_by_name().map(|r| Claim {
+            name: &r.name,
+            demand: r.wants(),
+            nominal: r.nominal,
+            ceiling: r.ceiling,
+            weight: r.weight,
+        });
+        let parts = share_by_name(self.usable(), claims);
+        for (&place, part) in self.region_index.values().zip(parts) {
             if let Some(region) = &mut self.regions[place as usize] {
-                region.shared = slots;
+                region.shared = part.has;
             }
         }
         self.dirty = false;
@@ -348,7 +344,7 @@ impl Region {
             wanted: 0,
             demand: 0,
             leases: 0,
-            ranks: NIL,
+            ranks: Ranked::default(),
             shared: 0,
             gate: Gate::default(),
             seats: true,

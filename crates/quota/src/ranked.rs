@@ -1,219 +1,255 @@
-//! Demands in order, with their sums: a weight-balanced tree whose nodes are lease slots.
+//! Demands in order, with their sums: how an amount falls out over them.
 //!
-//! Balance parameters (3, 2) are those proven right by Hirai and Yamamoto, "Balancing weight-balanced
-//! trees", 2011. The depth is at most 2.5 log2 n, so recursion is bounded. The tree's shape depends on its
-//! history, and nothing that it answers does.
+//! The demands lie in order in chunks, and a tree over the chunks (Fenwick, "A new data structure for cumulative
+//! frequency tables", 1994) tells how many lie before each and what they come to. A demand takes hardly more than
+//! its eight bytes, and to find or change one touches a few lines of memory. How they are cut into chunks depends on
+//! their history, and nothing that is answered does.
 
-const DELTA: u32 = 3;
-const GAMMA: u32 = 2;
+use std::ops::Add;
 
-/// No node.
-pub(crate) const NIL: u32 = u32::MAX;
+use crate::lease::PLACE_BITS;
+use crate::limits::MAX_SLOTS;
 
-/// Demand, then the lease's slot.
-type Key = (u64, u32);
+/// A demand, then the place of its lease.
+type Key = u64;
+const _: () = assert!(MAX_SLOTS < 1 << (u64::BITS - PLACE_BITS));
 
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    demand: u64,
-    sum: u64,
-    left: u32,
-    right: u32,
-    size: u32,
-}
+/// Most keys of a chunk. A few where this is tested, so that there are many chunks.
+const CHUNK: usize = if cfg!(test) { 8 } else { 128 };
 
-/// Nodes of any number of trees, each named by its root, with the lease's slot as the node's place.
+/// Demands of any number of leases, each once.
 #[derive(Debug, Default)]
 pub(crate) struct Ranked {
-    nodes: Vec<Node>,
+    chunks: Vec<Chunk>,
+    /// For each chunk: no key there is lower, and all before are.
+    froms: Vec<Key>,
+    /// What the chunks from `i & (i + 1)` up to `i` come to.
+    sums: Vec<Sum>,
+    /// What all come to.
+    total: Sum,
 }
 
-/// How an amount falls out over a tree's demands, max-min: `min(demand, level)` each, and one more for
-/// the `extra` last ones by demand, then slot.
+#[derive(Debug, Default)]
+struct Chunk {
+    keys: Vec<Key>,
+    /// What the keys' demands add up to.
+    demand: u64,
+}
+
+/// How many demands there are, and what they add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    count: u64,
+    demand: u64,
+}
+
+/// How an amount falls out over the demands, max-min: `min(demand, level)` each, and one more for the `extra` last
+/// ones by demand, then place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
     pub level: u64,
     pub extra: u64,
 }
 
-impl Ranked {
-    /// Adds a slot to the tree at `root` and returns the new root.
-    pub fn insert(&mut self, root: u32, slot: u32, demand: u64) -> u32 {
-        let place = slot as usize;
-        let node = Node {
-            demand,
-            sum: demand,
-            left: NIL,
-            right: NIL,
-            size: 1,
-        };
-        if self.nodes.len() <= place {
-            self.nodes.resize(place + 1, node);
+fn key(place: u32, demand: u64) -> Key {
+    debug_assert!(demand <= MAX_SLOTS && place < 1 << PLACE_BITS);
+    demand << PLACE_BITS | u64::from(place)
+}
+
+fn demand(key: Key) -> u64 {
+    key >> PLACE_BITS
+}
+
+impl Add for Sum {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            demand: self.demand + other.demand,
         }
-        self.nodes[place] = node;
-        self.insert_at(root, (demand, slot))
+    }
+}
+
+impl Ranked {
+    /// Adds the demand of a lease that has none here.
+    pub fn insert(&mut self, place: u32, demand: u64) {
+        let key = key(place, demand);
+        if self.chunks.is_empty() {
+            self.chunks.push(Chunk::default());
+            self.froms.push(0);
+            self.sums.push(Sum::default());
+        }
+        let mut at = self.chunk_of(key);
+        if self.chunks[at].keys.len() == CHUNK {
+            self.split(at);
+            at = self.chunk_of(key);
+        }
+        let chunk = &mut self.chunks[at];
+        let i = chunk.keys.partition_point(|&other| other < key);
+        chunk.keys.insert(i, key);
+        chunk.demand += demand;
+        self.change(at, |sum| {
+            sum.count += 1;
+            sum.demand += demand;
+        });
     }
 
-    /// Takes a slot, which must be there with this demand, out of the tree at `root`; returns the new root.
-    pub fn remove(&mut self, root: u32, slot: u32, demand: u64) -> u32 {
-        self.remove_at(root, (demand, slot))
+    /// Takes out the demand of a lease, which must be there.
+    pub fn remove(&mut self, place: u32, demand: u64) {
+        let key = key(place, demand);
+        let at = self.chunk_of(key);
+        let chunk = self.chunks.get_mut(at);
+        let found = chunk.and_then(|chunk| Some((chunk.keys.binary_search(&key).ok()?, chunk)));
+        let Some((i, chunk)) = found else {
+            debug_assert!(false, "removed a demand that is not there");
+            return;
+        };
+        chunk.keys.remove(i);
+        chunk.demand -= demand;
+        let small = chunk.keys.len() < CHUNK / 4;
+        self.change(at, |sum| {
+            sum.count -= 1;
+            sum.demand -= demand;
+        });
+        if small {
+            self.merge(at);
+        }
     }
 
     /// Sum of all demands.
-    pub fn sum(&self, root: u32) -> u64 {
-        if root == NIL { 0 } else { self.node(root).sum }
+    pub fn sum(&self) -> u64 {
+        self.total.demand
     }
 
     /// How `amount` falls out, or `None` where it covers every demand.
-    pub fn level(&self, root: u32, amount: u64) -> Option<Level> {
-        if self.sum(root) <= amount {
+    pub fn level(&self, amount: u64) -> Option<Level> {
+        if self.total.demand <= amount {
             return None;
         }
-        let total = u64::from(self.size(root));
-        let (mut covered, mut count) = (0, 0);
-        let mut at = root;
-        while at != NIL {
-            let node = self.node(at);
-            let below = covered + self.sum(node.left);
-            let rank = count + u64::from(self.size(node.left));
-            // At a level of this node's demand, those before it have theirs, and the others as much as it.
-            if below + node.demand * (total - rank) <= amount {
-                covered = below + node.demand;
-                count = rank + 1;
-                at = node.right;
-            } else {
-                at = node.left;
+        // At a level of `demand` those `below` have theirs, and the others as much as it.
+        let covers = |below: Sum, demand: u64| {
+            below.demand + demand * (self.total.count - below.count) <= amount
+        };
+        // The last chunk before which all have theirs, where it begins.
+        let (mut at, mut below) = (0, Sum::default());
+        let mut step = self.froms.len().next_power_of_two() / 2;
+        while step > 0 {
+            if let Some(&from) = self.froms.get(at + step) {
+                let before = below + self.sums[at + step - 1];
+                if covers(before, demand(from)) {
+                    (at, below) = (at + step, before);
+                }
             }
+            step /= 2;
+        }
+        for &key in &self.chunks[at].keys {
+            if !covers(below, demand(key)) {
+                break;
+            }
+            below.count += 1;
+            below.demand += demand(key);
         }
         // The sum is over the amount, so at least one is not covered.
-        let rest = (total - count).max(1);
+        let rest = (self.total.count - below.count).max(1);
         Some(Level {
-            level: (amount - covered) / rest,
-            extra: (amount - covered) % rest,
+            level: (amount - below.demand) / rest,
+            extra: (amount - below.demand) % rest,
         })
     }
 
-    /// What falls to one slot when `amount` falls out over the tree.
-    pub fn part(&self, root: u32, slot: u32, demand: u64, amount: u64) -> u64 {
-        match self.level(root, amount) {
+    /// What falls to one lease when `amount` falls out over all.
+    pub fn part(&self, place: u32, demand: u64, amount: u64) -> u64 {
+        match self.level(amount) {
             None => demand,
             Some(Level { level, .. }) if demand <= level => demand,
             Some(Level { level, extra: 0 }) => level,
             Some(Level { level, extra }) => {
-                level + u64::from(self.after(root, (demand, slot)) < extra)
+                level + u64::from(self.after(key(place, demand)) < extra)
             }
         }
     }
 
     /// How many come after `key`.
-    fn after(&self, root: u32, key: Key) -> u64 {
-        let mut after = 0;
-        let mut at = root;
-        while at != NIL {
-            let node = self.node(at);
-            if key < (node.demand, at) {
-                after += 1 + u64::from(self.size(node.right));
-                at = node.left;
-            } else {
-                at = node.right;
+    fn after(&self, key: Key) -> u64 {
+        let at = self.chunk_of(key);
+        let keys = self.chunks.get(at).map_or(&[][..], |chunk| &chunk.keys);
+        let up_to = keys.partition_point(|&other| other <= key);
+        self.total.count - self.before(at).count - up_to as u64
+    }
+
+    /// The chunk that a key is in, or belongs in.
+    fn chunk_of(&self, key: Key) -> usize {
+        let up_to = self.froms.partition_point(|&from| from <= key);
+        up_to.saturating_sub(1)
+    }
+
+    /// What the chunks before one come to.
+    fn before(&self, at: usize) -> Sum {
+        let (mut sum, mut i) = (Sum::default(), at);
+        while i > 0 {
+            sum = sum + self.sums[i - 1];
+            i &= i - 1;
+        }
+        sum
+    }
+
+    /// Changes what a chunk comes to.
+    fn change(&mut self, at: usize, change: impl Fn(&mut Sum)) {
+        change(&mut self.total);
+        let mut i = at;
+        while let Some(sum) = self.sums.get_mut(i) {
+            change(sum);
+            i |= i + 1;
+        }
+    }
+
+    /// Cuts a chunk in two.
+    fn split(&mut self, at: usize) {
+        let chunk = &mut self.chunks[at];
+        let keys = chunk.keys.split_off(CHUNK / 2);
+        chunk.keys.shrink_to_fit();
+        self.froms.insert(at + 1, keys[0]);
+        let half = Chunk {
+            demand: keys.iter().map(|&key| demand(key)).sum(),
+            keys,
+        };
+        chunk.demand -= half.demand;
+        self.chunks.insert(at + 1, half);
+        self.sum_up();
+    }
+
+    /// Puts a small chunk and one beside it together, where they leave room for more.
+    fn merge(&mut self, at: usize) {
+        if self.total.count == 0 {
+            *self = Self::default();
+            return;
+        }
+        let at = at.saturating_sub(1);
+        if let [a, b, ..] = &mut self.chunks[at..]
+            && a.keys.len() + b.keys.len() <= CHUNK / 4 * 3
+        {
+            a.keys.append(&mut b.keys);
+            a.demand += b.demand;
+            self.chunks.remove(at + 1);
+            self.froms.remove(at + 1);
+            self.sum_up();
+        }
+    }
+
+    /// Adds up what the chunks come to.
+    fn sum_up(&mut self) {
+        self.sums.clear();
+        self.sums.extend(self.chunks.iter().map(|chunk| Sum {
+            count: chunk.keys.len() as u64,
+            demand: chunk.demand,
+        }));
+        for i in 0..self.sums.len() {
+            let sum = self.sums[i];
+            if let Some(above) = self.sums.get_mut(i | (i + 1)) {
+                *above = *above + sum;
             }
         }
-        after
-    }
-
-    fn node(&self, at: u32) -> Node {
-        self.nodes[at as usize]
-    }
-
-    fn size(&self, at: u32) -> u32 {
-        if at == NIL { 0 } else { self.node(at).size }
-    }
-
-    fn insert_at(&mut self, at: u32, key: Key) -> u32 {
-        if at == NIL {
-            return key.1;
-        }
-        let node = self.node(at);
-        if key < (node.demand, at) {
-            let left = self.insert_at(node.left, key);
-            self.join(at, left, node.right)
-        } else {
-            let right = self.insert_at(node.right, key);
-            self.join(at, node.left, right)
-        }
-    }
-
-    fn remove_at(&mut self, at: u32, key: Key) -> u32 {
-        if at == NIL {
-            debug_assert!(false, "removed a demand that is not in the tree");
-            return NIL;
-        }
-        let node = self.node(at);
-        if at == key.1 {
-            if node.left == NIL {
-                return node.right;
-            }
-            if node.right == NIL {
-                return node.left;
-            }
-            let (first, right) = self.take_first(node.right);
-            self.join(first, node.left, right)
-        } else if key < (node.demand, at) {
-            let left = self.remove_at(node.left, key);
-            self.join(at, left, node.right)
-        } else {
-            let right = self.remove_at(node.right, key);
-            self.join(at, node.left, right)
-        }
-    }
-
-    /// Takes the first node out of a tree that has one: that node, and what is left.
-    fn take_first(&mut self, at: u32) -> (u32, u32) {
-        let node = self.node(at);
-        if node.left == NIL {
-            return (at, node.right);
-        }
-        let (first, left) = self.take_first(node.left);
-        (first, self.join(at, left, node.right))
-    }
-
-    /// Puts `at` over two trees whose sizes are at most one insertion or removal from balance.
-    fn join(&mut self, at: u32, left: u32, right: u32) -> u32 {
-        // Weights are sizes plus one, so that empty trees balance.
-        let (l, r) = (self.size(left) + 1, self.size(right) + 1);
-        if r > DELTA * l {
-            let n = self.node(right);
-            if self.size(n.left) + 1 < GAMMA * (self.size(n.right) + 1) {
-                let low = self.link(at, left, n.left);
-                self.link(right, low, n.right)
-            } else {
-                let m = self.node(n.left);
-                let low = self.link(at, left, m.left);
-                let high = self.link(right, m.right, n.right);
-                self.link(n.left, low, high)
-            }
-        } else if l > DELTA * r {
-            let n = self.node(left);
-            if self.size(n.right) + 1 < GAMMA * (self.size(n.left) + 1) {
-                let high = self.link(at, n.right, right);
-                self.link(left, n.left, high)
-            } else {
-                let m = self.node(n.right);
-                let low = self.link(left, n.left, m.left);
-                let high = self.link(at, m.right, right);
-                self.link(n.right, low, high)
-            }
-        } else {
-            self.link(at, left, right)
-        }
-    }
-
-    fn link(&mut self, at: u32, left: u32, right: u32) -> u32 {
-        let size = self.size(left) + self.size(right) + 1;
-        let sum = self.sum(left) + self.sum(right) + self.node(at).demand;
-        let node = &mut self.nodes[at as usize];
-        (node.left, node.right, node.size, node.sum) = (left, right, size, sum);
-        at
     }
 }
 
@@ -223,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// The obvious way: hand out one unit at a time to whoever has least, the last by demand and slot first.
+    /// The obvious way: hand out one unit at a time to whoever has least, the last by demand and place first.
     fn slow(demands: &[(u64, u32)], amount: u64) -> Vec<(u32, u64)> {
         let mut sorted = demands.to_vec();
         sorted.sort_unstable();
@@ -238,56 +274,50 @@ mod tests {
         sorted
             .iter()
             .zip(given)
-            .map(|(&(_, slot), g)| (slot, g))
+            .map(|(&(_, place), g)| (place, g))
             .collect()
-    }
-
-    fn depth(ranked: &Ranked, at: u32) -> u32 {
-        if at == NIL {
-            return 0;
-        }
-        let node = ranked.node(at);
-        1 + depth(ranked, node.left).max(depth(ranked, node.right))
     }
 
     proptest! {
         #[test]
         fn parts_are_those_of_the_slow_way(
-            steps in prop::collection::vec((0u32..40, 0u64..30, prop::bool::ANY), 1..120),
-            amount in 0u64..300,
+            steps in prop::collection::vec((0u32..60, 0u64..30, prop::bool::weighted(0.6)), 1..240),
+            amount in 0u64..400,
         ) {
             let mut ranked = Ranked::default();
-            let mut root = NIL;
             let mut there = std::collections::BTreeMap::new();
-            for (slot, demand, add) in steps {
-                if let Some(old) = there.remove(&slot) {
-                    root = ranked.remove(root, slot, old);
+            for (place, demand, add) in steps {
+                if let Some(old) = there.remove(&place) {
+                    ranked.remove(place, old);
                 }
                 if add {
-                    there.insert(slot, demand);
-                    root = ranked.insert(root, slot, demand);
+                    there.insert(place, demand);
+                    ranked.insert(place, demand);
                 }
             }
-            let demands: Vec<(u64, u32)> = there.iter().map(|(&s, &d)| (d, s)).collect();
-            prop_assert_eq!(ranked.sum(root), demands.iter().map(|d| d.0).sum::<u64>());
-            for (slot, part) in slow(&demands, amount) {
-                prop_assert_eq!(ranked.part(root, slot, there[&slot], amount), part);
+            let demands: Vec<(u64, u32)> = there.iter().map(|(&p, &d)| (d, p)).collect();
+            prop_assert_eq!(ranked.sum(), demands.iter().map(|d| d.0).sum::<u64>());
+            for (place, part) in slow(&demands, amount) {
+                prop_assert_eq!(ranked.part(place, there[&place], amount), part);
             }
         }
     }
 
     #[test]
-    fn stays_balanced_whatever_the_order() {
+    fn takes_as_many_chunks_as_there_are_demands_for_whatever_the_order() {
         let mut ranked = Ranked::default();
-        let mut root = NIL;
-        for slot in 0..50_000 {
-            root = ranked.insert(root, slot, u64::from(slot));
+        for place in 0..5_000 {
+            ranked.insert(place, u64::from(place) % 100);
         }
-        assert!(depth(&ranked, root) <= 40);
-        for slot in 0..49_000 {
-            root = ranked.remove(root, slot, u64::from(slot));
+        assert!(ranked.chunks.len() <= 5_000 / CHUNK * 2);
+        for place in (0..5_000).filter(|place| place % 10 > 0) {
+            ranked.remove(place, u64::from(place) % 100);
         }
-        assert!(depth(&ranked, root) <= 25);
-        assert_eq!(ranked.size(root), 1_000);
+        assert!(ranked.chunks.len() <= 500 / CHUNK * 8);
+        assert_eq!(ranked.total.count, 500);
+        for place in (0..5_000).step_by(10) {
+            ranked.remove(place, u64::from(place) % 100);
+        }
+        assert!(ranked.chunks.is_empty());
     }
 }

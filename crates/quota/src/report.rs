@@ -6,13 +6,11 @@
 //! each report, and go to whoever is next in the [order of service](crate::order). Those of them who wait at
 //! another front-end have their slots kept until that one reports.
 
-use std::sync::Arc;
-
 use crate::check::{self, invalid};
 use crate::claims::KEPT;
 use crate::command::{Bucket, Report};
 use crate::floors::Floors;
-use crate::lease::{Answer, Decided, Lease, Phase};
+use crate::lease::{Asked, Decided, Given, Lease, Phase};
 use crate::limits::{MAX_BUCKETS, MAX_CLAIMS_PER_REPORT, MAX_SLOTS, STALE_MS};
 use crate::order::{self, Terms};
 use crate::outcome::{Admission, Claimed, LeaseId, Outcome, Refusal};
@@ -69,15 +67,15 @@ impl State {
             }
             Phase::Live => {}
         }
-        let pool = self.pool_at(lease.pool)?;
+        let pool = self.pool_at(lease.pool.into())?;
         let region = pool.regions[lease.region as usize].as_ref();
         let region = region.ok_or_else(no_lease)?;
         check_against(report, lease, pool, region)?;
 
         let before = lease.slots;
         self.hear(place, report, way);
-        if let Some((answer, decided)) = self.decide(place, report, before, way) {
-            self.answer(place, report.seq, answer);
+        if let Some((given, decided)) = self.decide(place, report, before, way) {
+            self.answer(place, report.seq, Asked::Report, given);
             if let Some((lease, _)) = self.lease_and_pool(place)
                 && let Some(reporting) = lease.reporting.as_mut()
             {
@@ -91,7 +89,7 @@ impl State {
     fn hear(&mut self, place: u32, report: &Report, way: Way) {
         let (now_ms, now_s) = (self.now_ms, self.now_s());
         self.make_reporting(place);
-        let (mut queue_at, mut is_alone) = (None, true);
+        let (mut began_to_speak, mut is_alone) = (false, true);
         if let Some((lease, pool)) = self.lease_and_pool(place)
             && let Some(reporting) = lease.reporting.as_mut()
             && let Some(region) = pool.regions[lease.region as usize].as_mut()
@@ -100,21 +98,15 @@ impl State {
             region.departures.add(now_s, report.left);
             region.waiting.replace(&reporting.buckets, &report.waiting);
             let exact = Some(report.exact_until_s);
-            region
-                .waiting
-                .set_exact(place, reporting.exact_until_s, exact);
+            region.waiting.set_exact(reporting.exact_until_s, exact);
+            began_to_speak = reporting.exact_until_s.is_none();
             reporting.exact_until_s = exact;
             reporting.buckets.clone_from(&report.waiting);
             reporting.reported_ms = now_ms;
-            if reporting.queued_ms.is_none() {
-                let at = now_ms.saturating_add(STALE_MS);
-                reporting.queued_ms = Some(at);
-                queue_at = Some(at);
-            }
             pool.count_owed(lease.region as usize);
         }
-        if let Some(at) = queue_at {
-            self.speaking.insert((at, place));
+        if began_to_speak {
+            self.speaking.add(place, now_ms.saturating_add(STALE_MS));
         }
         self.change(place, |lease| {
             let (in_use, spare) = (report.in_use, report.spare);
@@ -139,7 +131,7 @@ impl State {
         report: &Report,
         before: u64,
         way: Way,
-    ) -> Option<(Answer, Decided)> {
+    ) -> Option<(Given, Decided)> {
         let (now_ms, now_s) = (self.now_ms, self.now_s());
         let lease = self.leases.get(place)?;
         let (at, lease_region) = (lease.pool as usize, lease.region as usize);
@@ -155,7 +147,7 @@ impl State {
         let (pool, lease) = (self.pools[at].as_ref()?, self.leases.get(place)?);
         let region = pool.regions[lease_region].as_ref()?;
         let mode = pool.gate.stricter(&region.gate).mode;
-        let over = excess(region, pool.parts(region, &self.ranks).reporting);
+        let over = excess(region, pool.parts(region).reporting);
         let part = part_of(over, slots, region.reporting_held);
         let target = match mode {
             Mode::Draining => 0,
@@ -165,29 +157,23 @@ impl State {
             Reclaim::Shorten => part.min(report.in_use),
             Reclaim::Drain => 0,
         };
-        let (ttl_ms, drift_ppm) = (pool.ttl_ms, pool.drift_ppm);
-        let (holder, epoch) = (Arc::clone(&lease.holder), lease.epoch);
+        let given = pool.grant(slots, target);
+        let (holder, epoch) = (lease.holder.clone(), lease.epoch);
         let sharers = region.reporting;
         let room = pool.capacity.saturating_sub(pool.held + pool.told);
         let tell = |floors: &mut Floors| floors.tell(&holder, epoch, report.floor, sharers, room);
         let floor = self
             .pool_of(place)?
             .with_floors(lease_region as u32, tell)?;
-        let answer = Answer::Reported {
-            slots,
-            target,
-            ttl_ms,
-            drift_ppm,
-        };
         let decided = Decided {
             open: seating.open,
             turns_ms: seating.turns_ms,
-            admit: seating.admit,
+            admit: seating.admit.into(),
             shorten,
             floor,
-            claims,
+            claims: claims.into(),
         };
-        Some((answer, decided))
+        Some((given, decided))
     }
 
     /// Admits all who wait at a holder.
@@ -252,8 +238,12 @@ impl State {
         };
         let claims = report.claims.iter().map(|claim| {
             let issuers = || {
-                let of = (claim.issuer, LeaseId(0))..=(claim.issuer, LeaseId(u64::MAX));
-                region.issuers.range(of).map(|&(_, lease)| lease).collect()
+                let of = (claim.issuer, 0)..=(claim.issuer, u32::MAX);
+                let places = region.issuers.range(of).map(|&(_, place)| place);
+                let ids = places.filter_map(|place| Some(leases.get(place)?.id));
+                let mut ids: Vec<LeaseId> = ids.collect();
+                ids.sort_unstable();
+                ids
             };
             let came = if way == Way::InTurn && claim.issuer == KEPT {
                 region.claims.reclaim(claim.id, id, now_s, gone)

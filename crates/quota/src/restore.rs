@@ -1,17 +1,18 @@
 //! The whole state from bytes. A checksum tells damage from chance; what it can't tell is whether the
 //! state is one that can be, so each thing is checked as it is put in its place.
 
-use std::sync::Arc;
+use arcstr::ArcStr;
 
 use crate::batch::DecodeError;
 use crate::calendar::{CalendarEntry, check_entries};
 use crate::check;
+use crate::holder::Holder;
 use crate::lease::{Lease, MAX_LEASE_NUMBER, Phase};
 use crate::limits::{
     DRIFT_PPM, MAX_CLOSING_PER_HOLDER, MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,
     TTL_MS,
 };
-use crate::pool::{Holder, Pool};
+use crate::pool::Pool;
 use crate::requests::Requests;
 use crate::restore_region::{floors_sum, restore_region};
 use crate::snapshot::{FORMAT, HolderV3, LeaseV3, MAGIC, PoolV3, StateV3};
@@ -142,13 +143,13 @@ impl State {
             pool.nominals += region.nominal;
             pool.told += region.floors.told_sum;
             pool.set_aside += region.floors.set_aside();
-            pool.region_index.insert(Arc::clone(&region.name), place);
+            pool.region_index.insert(region.name.clone(), place);
             put(&mut pool.regions, MAX_REGIONS_PER_POOL, place, region)
                 .ok_or_else(|| damaged(format!("a region of pool {name:?} has place {place}")))?;
         }
         pool.regate();
         let at = from.place;
-        self.pool_index.insert(Arc::clone(&pool.name), at);
+        self.pool_index.insert(pool.name.clone(), at);
         put(&mut self.pools, MAX_POOLS, at, pool)
             .ok_or_else(|| damaged(format!("pool {name:?} has place {at}")))?;
         for holder in from.holders {
@@ -169,7 +170,7 @@ impl State {
     }
 
     fn restore_holder(&mut self, at: u32, from: HolderV3<'_>) -> Result<(), DecodeError> {
-        let name: Arc<str> = Arc::from(&*from.name);
+        let name = ArcStr::from(&*from.name);
         let what = || format!("holder {name:?} can't be as it is said to be");
         that(
             check::name("name", &name).is_ok()
@@ -188,56 +189,56 @@ impl State {
             older.push(self.restore_lease(at, &name, lease)?);
         }
         let current = older.pop().ok_or_else(|| damaged(what()))?;
-        let epoch = from.epoch;
-        let holder = Holder {
-            epoch,
-            current,
-            older,
-        };
+        let mut holder = Holder::new(current);
+        if !older.is_empty() || self.epoch_of(&holder) != from.epoch {
+            holder.remember(from.epoch, older);
+        }
         let known = self.pools[at as usize]
             .as_mut()
-            .and_then(|pool| pool.holders.insert(Arc::clone(&name), holder));
+            .and_then(|pool| pool.holders.insert(name.clone(), holder));
         that(known.is_none(), what)
     }
 
     fn restore_lease(
         &mut self,
         pool: u32,
-        holder: &Arc<str>,
+        holder: &ArcStr,
         from: LeaseV3<'_>,
     ) -> Result<u32, DecodeError> {
-        let (id, region, place) = (from.id, from.region, from.id.place());
+        let (id, place) = (from.id, from.id.place());
+        let (region, answer) = (u16::try_from(from.region).ok(), from.answer.given());
         let regions = self.pools[pool as usize].as_ref().map(|p| &p.regions);
         let in_region = regions
-            .and_then(|regions| regions.get(region as usize))
+            .and_then(|regions| regions.get(from.region as usize))
             .is_some_and(Option::is_some);
         let counts = from.phase != Phase::Ended;
-        that(
-            (1..self.leases.next_number).contains(&id.number())
-                && (place as usize) < MAX_LEASES
-                && self.leases.get(place).is_none()
-                && from.seq >= 1
-                && from.slots <= MAX_SLOTS
-                && from.wanted <= MAX_SLOTS
-                && (counts || from.slots == 0)
-                && (from.phase == Phase::Live || from.wanted == 0)
-                && (in_region || !counts)
-                && (from.until_ms <= self.now_ms) != (counts && self.now_ms < u64::MAX),
-            || format!("lease {id} of holder {holder:?} can't be as it is said to be"),
-        )?;
+        let sound = (1..self.leases.next_number).contains(&id.number())
+            && (place as usize) < MAX_LEASES
+            && self.leases.get(place).is_none()
+            && from.seq >= 1
+            && from.slots <= MAX_SLOTS
+            && from.wanted <= MAX_SLOTS
+            && (counts || from.slots == 0)
+            && (from.phase == Phase::Live || from.wanted == 0)
+            && (in_region || !counts)
+            && (from.until_ms <= self.now_ms) != (counts && self.now_ms < u64::MAX);
+        let (Some(region), Some((asked, given)), true) = (region, answer, sound) else {
+            let why = format!("lease {id} of holder {holder:?} can't be as it is said to be");
+            return Err(damaged(why));
+        };
         let lease = Lease {
             id,
-            pool,
+            pool: pool as u16,
             region,
-            holder: Arc::clone(holder),
+            holder: holder.clone(),
             epoch: from.epoch,
             seq: from.seq,
-            answer: from.answer,
+            asked,
+            given,
             phase: from.phase,
             slots: from.slots,
             wanted: from.wanted,
             until_ms: from.until_ms,
-            queued_ms: from.until_ms,
             reporting: None,
         };
         self.leases.put(place, lease);

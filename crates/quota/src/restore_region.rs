@@ -1,6 +1,6 @@
 //! Regions from bytes, and what their leases reported.
 
-use std::sync::Arc;
+use arcstr::ArcStr;
 
 use crate::batch::DecodeError;
 use crate::check;
@@ -80,11 +80,11 @@ fn restore_floors(from: FloorsV3<'_>) -> Option<Floors> {
         check::name("holder", name).is_ok() && (1..=MAX_SLOTS).contains(&slots)
     };
     for (name, slots) in &from.of {
-        let twice = floors.of.insert(Arc::from(&**name), *slots);
+        let twice = floors.of.insert(ArcStr::from(&**name), *slots);
         (named(name, *slots) && twice.is_none()).then_some(())?;
     }
     for (name, epoch, slots) in &from.told {
-        let holder = Arc::from(&**name);
+        let holder = ArcStr::from(&**name);
         (named(name, *slots) && floors.told(&holder, *epoch) == 0).then_some(())?;
         floors.set_told(&holder, *epoch, *slots);
     }
@@ -111,22 +111,20 @@ impl State {
             };
         sound.then_some(())?;
         region.waiting.replace(&[], &from.buckets);
-        region.waiting.set_exact(place, None, from.exact_until_s);
+        region.waiting.set_exact(None, from.exact_until_s);
         region
             .issuers
-            .insert((issuer(&lease.holder, lease.epoch), lease.id));
-        let queued_ms = from.exact_until_s.map(|_| due_ms);
+            .insert((issuer(&lease.holder, lease.epoch), place));
         lease.reporting = Some(Box::new(Reporting {
             in_use: from.in_use,
             spare: from.spare,
             buckets: from.buckets.into_owned(),
             exact_until_s: from.exact_until_s,
             reported_ms: from.reported_ms,
-            queued_ms,
             decided: from.decided.into_owned(),
         }));
-        if let Some(at) = queued_ms {
-            self.speaking.insert((at, place));
+        if from.exact_until_s.is_some() {
+            self.speaking.add(place, due_ms);
         }
         Some(())
     }

@@ -22,7 +22,7 @@ impl State {
         let pool = self.pools[lease.pool as usize].as_ref()?;
         let region = pool.regions[lease.region as usize].as_ref()?;
         let mode = pool.gate.stricter(&region.gate).mode;
-        let part = pool.parts(region, &self.ranks).reporting;
+        let part = pool.parts(region).reporting;
         let idle = report.kept - report.in_use;
         let open = is_open(pool, region, part);
         let (free, in_turn) = match mode {

@@ -31,7 +31,7 @@ impl State {
         let pool = self.pools[lease.pool as usize].as_ref()?;
         let region = pool.regions[at].as_ref()?;
         let mode = pool.gate.stricter(&region.gate).mode;
-        let part = pool.parts(region, &self.ranks).reporting;
+        let part = pool.parts(region).reporting;
         let settle = region.reporting > 1;
         let mut door = region.door;
         let turns_ms = region.waiting.turns_ms();

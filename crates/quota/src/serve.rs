@@ -1,13 +1,13 @@
 //! What front-ends ask, and the removal of one: leases taken, renewed and given back.
 
-use std::sync::Arc;
+use arcstr::ArcStr;
 
 use crate::check;
 use crate::command::{RemoveHolder, Renew, Return, Take};
-use crate::lease::{Answer, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
+use crate::holder::Holder;
+use crate::lease::{Asked, Given, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
 use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES};
 use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply, Returned};
-use crate::pool::Holder;
 use crate::state::State;
 
 impl State {
@@ -33,14 +33,15 @@ impl State {
             pool.holders.get_key_value(take.holder.as_str()),
         );
         let (name, current) = match holder {
-            Some((_, holder)) if take.epoch < holder.epoch => {
-                return Err(Refusal::StaleEpoch {
-                    given: take.epoch,
-                    current: holder.epoch,
-                });
+            Some((name, holder)) => {
+                let current = self.epoch_of(holder);
+                if take.epoch < current {
+                    let given = take.epoch;
+                    return Err(Refusal::StaleEpoch { given, current });
+                }
+                (name.clone(), Some(holder.current))
             }
-            Some((name, holder)) => (Arc::clone(name), Some(holder.current)),
-            None => (Arc::from(take.holder.as_str()), None),
+            None => (ArcStr::from(take.holder.as_str()), None),
         };
 
         let known = current.and_then(|place| Some((place, self.leases.get(place)?)));
@@ -49,7 +50,7 @@ impl State {
                 return Ok(self.answered(place));
             }
             if lease.phase == Phase::Live {
-                if lease.region != region {
+                if u32::from(lease.region) != region {
                     let expected = "the region of the holder's lease, or a higher epoch";
                     let given = format!("{:?}", take.region);
                     return Err(check::invalid("region", given, expected));
@@ -68,30 +69,17 @@ impl State {
         let new = NewLease {
             pool: at,
             region,
-            holder: Arc::clone(&name),
+            holder: name.clone(),
             epoch,
             seq,
             until_ms,
         };
         let place = self.leases.insert(new);
         if let Some(pool) = self.pools[at as usize].as_mut() {
-            match pool.holders.get_mut(&name) {
-                Some(holder) => {
-                    holder.epoch = epoch;
-                    let before = std::mem::replace(&mut holder.current, place);
-                    holder.older.push(before);
-                }
-                None => {
-                    pool.holders.insert(
-                        name,
-                        Holder {
-                            epoch,
-                            current: place,
-                            older: Vec::new(),
-                        },
-                    );
-                }
-            }
+            let holder = pool.holders.entry(name);
+            holder
+                .and_modify(|holder| holder.supersede(place, epoch))
+                .or_insert_with(|| Holder::new(place));
         }
         self.count_new(place);
         Ok(self.keep(place, take.seq, 0, take.wanted))
@@ -111,13 +99,13 @@ impl State {
         let known = self.pools[pool as usize]
             .as_ref()
             .and_then(|p| p.holders.get(holder));
-        if let Some(known) = known.filter(|h| h.older.len() + 1 >= MAX_CLOSING_PER_HOLDER) {
+        if let Some(known) = known.filter(|h| h.older().len() + 1 >= MAX_CLOSING_PER_HOLDER) {
             let ended = |place: &&u32| {
                 self.leases
                     .get(**place)
                     .is_none_or(|lease| lease.phase == Phase::Ended)
             };
-            match known.older.iter().find(ended).copied() {
+            match known.older().iter().find(ended).copied() {
                 Some(place) => self.forget(place),
                 None => {
                     let what = format!("leases of holder {holder:?} that have yet to run out");
@@ -184,10 +172,10 @@ impl State {
         let wanted = if reports { 0 } else { wanted };
         self.set(place, Phase::Live, kept, wanted);
         let now_ms = self.now_ms;
-        let mut answer = Answer::Returned { slots: 0 };
+        let mut given = Given::default();
         if let Some(pool) = self.pool_of(place) {
             pool.round_if_due(now_ms);
-            let (ttl_ms, drift_ppm) = (pool.ttl_ms, pool.drift_ppm);
+            given = pool.grant(kept, 0);
             let (target, room) = if reports {
                 (kept, 0)
             } else {
@@ -205,40 +193,38 @@ impl State {
             if slots > kept {
                 self.set(place, Phase::Live, slots, wanted);
             }
-            answer = Answer::Grant {
-                slots,
-                target,
-                ttl_ms,
-                drift_ppm,
-            };
+            (given.slots, given.target) = (slots, target);
         }
-        self.answer(place, seq, answer);
+        self.answer(place, seq, Asked::Keep, given);
         self.answered(place)
     }
 
     /// Remembers the answer to a request, and keeps the lease as long as it says.
-    pub(crate) fn answer(&mut self, place: u32, seq: u64, answer: Answer) {
+    pub(crate) fn answer(&mut self, place: u32, seq: u64, asked: Asked, given: Given) {
         let now_ms = self.now_ms;
         if let Some(lease) = self.leases.get_mut(place) {
-            if let Answer::Grant { ttl_ms, .. } | Answer::Reported { ttl_ms, .. } = answer {
+            if asked != Asked::Return {
                 // Never earlier than a grant has said before.
                 let ttl_ms = if mutation::on("expire-early") {
-                    ttl_ms - 1_000
+                    u64::from(given.ttl_ms) - 1_000
                 } else {
-                    ttl_ms
+                    given.ttl_ms.into()
                 };
                 lease.until_ms = lease.until_ms.max(now_ms.saturating_add(ttl_ms));
             }
-            (lease.seq, lease.answer) = (seq, answer);
+            (lease.seq, lease.asked, lease.given) = (seq, asked, given);
         }
     }
 
     /// The answer to the last request of a lease, once more.
     pub(crate) fn answered(&self, place: u32) -> Reply {
-        match self.leases.get(place).map(|lease| (lease, lease.answer)) {
-            Some((lease, Answer::Grant { .. })) => Reply::Grant(lease.grant()),
-            Some((lease, Answer::Reported { .. })) => self.reported(lease),
-            Some((_, Answer::Returned { slots })) => Reply::Returned(Returned { slots }),
+        match self.leases.get(place).map(|lease| (lease.asked, lease)) {
+            Some((Asked::Keep, lease)) => Reply::Grant(lease.grant()),
+            Some((Asked::Report, lease)) => self.reported(lease),
+            Some((Asked::Return, lease)) => {
+                let slots = lease.given.slots;
+                Reply::Returned(Returned { slots })
+            }
             None => Reply::Returned(Returned { slots: 0 }),
         }
     }
@@ -256,12 +242,16 @@ impl State {
             return Err(Refusal::LeaseEnded { lease: give.lease });
         }
         let (slots, pool, region) = (lease.slots, lease.pool, lease.region);
-        let (holder, epoch) = (Arc::clone(&lease.holder), lease.epoch);
+        let (holder, epoch) = (lease.holder.clone(), lease.epoch);
         self.end(place);
         if let Some(pool) = self.pools[pool as usize].as_mut() {
-            pool.with_floors(region, |floors| floors.set_told(&holder, epoch, 0));
+            pool.with_floors(region.into(), |floors| floors.set_told(&holder, epoch, 0));
         }
-        self.answer(place, give.seq, Answer::Returned { slots });
+        let given = Given {
+            slots,
+            ..Given::default()
+        };
+        self.answer(place, give.seq, Asked::Return, given);
         Ok(self.answered(place))
     }
 

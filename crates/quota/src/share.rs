@@ -5,6 +5,8 @@
 //! the part beyond the nominal rises in all of them at speeds proportional to their weights, and a region
 //! drops out where it has all it wants.
 
+use std::cmp::Reverse;
+
 /// What one region asks of a capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim<'a> {
@@ -34,31 +36,37 @@ impl Claim<'_> {
 /// than it wants or less than its guaranteed part, and depends on no order: whole slots that do not divide
 /// go out one each by largest remainder, then by name.
 pub fn share(capacity: u64, claims: &[Claim<'_>]) -> Vec<u64> {
-    let nominals = claims.iter().map(|c| u128::from(c.nominal)).sum();
-    let guaranteed: Vec<Part<'_>> = claims
-        .iter()
-        .map(|c| Part {
-            name: c.name,
-            want: c.limit().min(guaranteed(c.nominal, capacity, nominals)),
-            weight: c.weight,
-        })
-        .collect();
-    let mut granted = fill(capacity, &guaranteed);
-    let given: u64 = granted.iter().sum();
-
-    let lent: Vec<Part<'_>> = claims
-        .iter()
-        .zip(&granted)
-        .map(|(c, base)| Part {
-            name: c.name,
-            want: c.limit() - base,
-            weight: c.weight,
-        })
-        .collect();
-    for (slots, more) in granted.iter_mut().zip(fill(capacity - given, &lent)) {
-        *slots += more;
+    let mut order: Vec<usize> = (0..claims.len()).collect();
+    order.sort_unstable_by_key(|&i| claims[i].name);
+    let mut granted = vec![0; claims.len()];
+    let parts = share_by_name(capacity, order.iter().map(|&i| claims[i]));
+    for (i, part) in order.into_iter().zip(parts) {
+        granted[i] = part.has;
     }
     granted
+}
+
+/// As [`share`], of claims by name.
+pub(crate) fn share_by_name<'a>(
+    capacity: u64,
+    claims: impl Iterator<Item = Claim<'a>> + Clone,
+) -> Vec<Part> {
+    let nominals = claims.clone().map(|c| u128::from(c.nominal)).sum();
+    let mut left = capacity;
+    let part = |claim: Claim<'_>| {
+        let limit = claim.limit();
+        // What is guaranteed is never more than there is.
+        let has = limit.min(guaranteed(claim.nominal, capacity, nominals));
+        left -= has;
+        Part {
+            has,
+            want: limit - has,
+            weight: claim.weight,
+        }
+    };
+    let mut parts: Vec<Part> = claims.map(part).collect();
+    fill(left, &mut parts);
+    parts
 }
 
 /// What a nominal guarantees of a capacity, where all nominals add up to `nominals`.
@@ -72,55 +80,55 @@ pub(crate) fn guaranteed(nominal: u64, capacity: u64, nominals: u128) -> u64 {
 
 /// One taker of an amount.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part<'a> {
-    pub name: &'a str,
+pub(crate) struct Part {
+    pub has: u64,
+    /// How much it wants beside.
     pub want: u64,
     pub weight: u32,
 }
 
-/// Progressive filling of `amount` into `parts`, in whole units.
-pub(crate) fn fill(amount: u64, parts: &[Part<'_>]) -> Vec<u64> {
-    let wanted: u128 = parts.iter().map(|p| u128::from(p.want)).sum();
-    if wanted <= u128::from(amount) {
-        return parts.iter().map(|p| p.want).collect();
-    }
-    // Those that are full soonest come first: by want / weight, compared without dividing.
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_unstable_by(|&a, &b| {
-        let (a, b) = (&parts[a], &parts[b]);
-        let cross = |x: &Part<'_>, y: &Part<'_>| u128::from(x.want) * u128::from(y.weight);
-        cross(a, b).cmp(&cross(b, a))
-    });
-
-    let mut filled = vec![0; parts.len()];
+/// Progressive filling of `amount` into `parts`, in whole units; of equal remainders the first ones are rounded up.
+pub(crate) fn fill(amount: u64, parts: &mut [Part]) {
+    let wanted: u128 = parts.iter().map(|part| u128::from(part.want)).sum();
     let mut left = u128::from(amount);
-    let mut weights: u128 = parts.iter().map(|p| u128::from(p.weight)).sum();
-    let mut rest = order.as_slice();
-    while let Some((&i, tail)) = rest.split_first() {
-        let Part { want, weight, .. } = parts[i];
-        if u128::from(want) * weights > left * u128::from(weight) {
-            break;
+    if wanted <= left {
+        for part in parts {
+            part.has += part.want;
         }
-        filled[i] = want;
-        left -= u128::from(want);
-        weights -= u128::from(weight);
-        rest = tail;
+        return;
+    }
+    // Whoever is full at the level that all have reached drops out, and leaves a higher one to the others. In a few
+    // turns nobody else is.
+    let mut weights: u128 = parts.iter().map(|part| u128::from(part.weight)).sum();
+    let mut rest: Vec<(usize, u128)> = (0..parts.len()).map(|i| (i, 0)).collect();
+    let mut open = usize::MAX;
+    while rest.len() < open {
+        open = rest.len();
+        rest.retain(|&(i, _)| {
+            let (want, weight) = (u128::from(parts[i].want), u128::from(parts[i].weight));
+            let full = want * weights <= left * weight;
+            if full {
+                parts[i].has += parts[i].want;
+                left -= want;
+                weights -= weight;
+            }
+            !full
+        });
     }
     // Nobody in `rest` can be filled: each gets its proportion, which is strictly under its want, so that
     // rounding up by one never gives too much.
-    let mut remainders: Vec<(u128, &str, usize)> = Vec::with_capacity(rest.len());
-    let mut given = 0;
-    for &i in rest {
-        let due = left * u128::from(parts[i].weight);
-        let whole = due / weights;
-        filled[i] = u64::try_from(whole).unwrap_or(parts[i].want);
-        given += whole;
-        remainders.push((due % weights, parts[i].name, i));
+    let (level, more) = (left / weights, left % weights);
+    for (i, remainder) in &mut rest {
+        let part = &mut parts[*i];
+        let weight = u128::from(part.weight);
+        let whole = level * weight + more * weight / weights;
+        *remainder = more * weight % weights;
+        part.has += u64::try_from(whole).unwrap_or(part.want);
+        left -= whole;
     }
-    remainders.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    let over = usize::try_from(left - given).unwrap_or(usize::MAX);
-    for &(_, _, i) in remainders.iter().take(over) {
-        filled[i] += 1;
+    rest.sort_unstable_by_key(|&(i, remainder)| (Reverse(remainder), i));
+    let over = usize::try_from(left).unwrap_or(usize::MAX);
+    for &(i, _) in rest.iter().take(over) {
+        parts[i].has += 1;
     }
-    filled
 }

@@ -14,9 +14,10 @@ use crate::codec;
 use crate::command::Bucket;
 use crate::door::Door;
 use crate::floors::Floors;
-use crate::lease::{Answer, Decided, Lease, Phase};
+use crate::holder::Holder;
+use crate::lease::{Asked, Decided, Given, Lease, Phase};
 use crate::outcome::LeaseId;
-use crate::pool::{Holder, Pool, Region};
+use crate::pool::{Pool, Region};
 use crate::requests::Request;
 use crate::rules::{Gate, Rules};
 use crate::state::State;
@@ -112,13 +113,32 @@ pub(crate) struct LeaseV3<'a> {
     pub region: u32,
     pub epoch: u64,
     pub seq: u64,
-    pub answer: Answer,
+    pub answer: AnswerV1,
     pub phase: Phase,
     pub slots: u64,
     pub wanted: u64,
     pub until_ms: u64,
     #[serde(borrow)]
     pub reporting: Option<ReportingV3<'a>>,
+}
+
+/// The answer to the last request, as it has been since format 1.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum AnswerV1 {
+    /// To take and renew.
+    Grant(GrantV1),
+    /// To return.
+    Returned { slots: u64 },
+    /// To report.
+    Reported(GrantV1),
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct GrantV1 {
+    pub slots: u64,
+    pub target: u64,
+    pub ttl_ms: u64,
+    pub drift_ppm: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,7 +181,7 @@ impl State {
             regions.filter_map(|(place, region)| Some(region_v3(place, region.as_ref()?)));
         let holders = pool.holders.iter().map(|(name, holder)| HolderV3 {
             name: Cow::from(&**name),
-            epoch: holder.epoch,
+            epoch: self.epoch_of(holder),
             leases: self.leases_v3(holder),
         });
         PoolV3 {
@@ -182,9 +202,9 @@ impl State {
     }
 
     fn leases_v3(&self, holder: &Holder) -> Vec<LeaseV3<'_>> {
-        let places = holder.older.iter().chain([&holder.current]);
+        let places = holder.leases();
         places
-            .filter_map(|&place| Some(lease_v3(self.leases.get(place)?)))
+            .filter_map(|place| Some(lease_v3(self.leases.get(place)?)))
             .collect()
     }
 }
@@ -235,14 +255,53 @@ fn lease_v3(lease: &Lease) -> LeaseV3<'_> {
     });
     LeaseV3 {
         id: lease.id,
-        region: lease.region,
+        region: lease.region.into(),
         epoch: lease.epoch,
         seq: lease.seq,
-        answer: lease.answer,
+        answer: answer_v1(lease.asked, lease.given),
         phase: lease.phase,
         slots: lease.slots,
         wanted: lease.wanted,
         until_ms: lease.until_ms,
         reporting,
+    }
+}
+
+fn answer_v1(asked: Asked, given: Given) -> AnswerV1 {
+    let grant = GrantV1 {
+        slots: given.slots,
+        target: given.target,
+        ttl_ms: given.ttl_ms.into(),
+        drift_ppm: given.drift_ppm,
+    };
+    match asked {
+        Asked::Keep => AnswerV1::Grant(grant),
+        Asked::Return => AnswerV1::Returned { slots: given.slots },
+        Asked::Report => AnswerV1::Reported(grant),
+    }
+}
+
+impl AnswerV1 {
+    /// What was asked and given, where it can be.
+    pub fn given(self) -> Option<(Asked, Given)> {
+        let given = |grant: GrantV1| {
+            Some(Given {
+                slots: grant.slots,
+                target: grant.target,
+                ttl_ms: u32::try_from(grant.ttl_ms).ok()?,
+                drift_ppm: grant.drift_ppm,
+            })
+        };
+        Some(match self {
+            Self::Grant(grant) => (Asked::Keep, given(grant)?),
+            Self::Reported(grant) => (Asked::Report, given(grant)?),
+            Self::Returned { slots } => {
+                let freed = Given {
+                    slots,
+                    ..Given::default()
+                };
+                (Asked::Return, freed)
+            }
+        })
     }
 }

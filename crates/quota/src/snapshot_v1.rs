@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::lease::{Answer, Phase};
+use crate::lease::Phase;
 use crate::outcome::LeaseId;
 use crate::requests::Request;
 use crate::rules::{Gate, Rules};
-use crate::snapshot::FloorsV3;
+use crate::snapshot::{AnswerV1, FloorsV3};
 use crate::snapshot_v2::{HolderV2, LeaseV2, PoolV2, RegionV2, StateV2};
 
 /// Format 1. Never to change.
@@ -70,7 +70,7 @@ pub(crate) struct LeaseV1 {
     pub region: u32,
     pub epoch: u64,
     pub seq: u64,
-    pub answer: Answer,
+    pub answer: AnswerV1,
     pub phase: Phase,
     pub slots: u64,
     pub wanted: u64,

@@ -9,11 +9,13 @@ use crate::calendar::Scheduled;
 use crate::claims::Token;
 use crate::command::Bucket;
 use crate::door::Door;
-use crate::lease::{Answer, Decided, Phase};
+use crate::lease::{Decided, Phase};
 use crate::outcome::{Admission, Claimed, LeaseId};
 use crate::requests::Request;
 use crate::rules::{Gate, Rules};
-use crate::snapshot::{FloorsV3, HolderV3, LeaseV3, PoolV3, RegionV3, ReportingV3, StateV3};
+use crate::snapshot::{
+    AnswerV1, FloorsV3, HolderV3, LeaseV3, PoolV3, RegionV3, ReportingV3, StateV3,
+};
 use crate::turns::Turns;
 use crate::wait::Departures;
 
@@ -91,7 +93,7 @@ pub(crate) struct LeaseV2<'a> {
     pub region: u32,
     pub epoch: u64,
     pub seq: u64,
-    pub answer: Answer,
+    pub answer: AnswerV1,
     pub phase: Phase,
     pub slots: u64,
     pub wanted: u64,
@@ -230,7 +232,7 @@ impl From<DecidedV2> for Decided {
             admit: admit.map(Admission::from).collect(),
             shorten: from.shorten,
             floor: from.floor,
-            claims: from.claims,
+            claims: from.claims.into(),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::command::Bucket;
 use crate::lease::{Decided, Lease};
-use crate::limits::STALE_MS;
 use crate::outcome::{Flow, Reply, Reported};
 use crate::pool::{Pool, Region};
 use crate::report::{excess, issuer};
@@ -29,7 +28,7 @@ impl State {
         }
         if let Some(region) = pool.regions[lease.region as usize].as_mut() {
             let name = issuer(&lease.holder, lease.epoch);
-            region.issuers.insert((name, lease.id));
+            region.issuers.insert((name, place));
         }
         self.change(place, |lease| lease.reporting = Some(Box::default()));
     }
@@ -44,7 +43,7 @@ impl State {
         }
         if let Some(region) = pool.regions[lease.region as usize].as_mut() {
             let name = issuer(&lease.holder, lease.epoch);
-            region.issuers.remove(&(name, lease.id));
+            region.issuers.remove(&(name, place));
         }
     }
 
@@ -59,14 +58,11 @@ impl State {
         if let Some(region) = pool.regions[lease.region as usize].as_mut() {
             region.waiting.replace(&reporting.buckets, &[]);
             let exact = reporting.exact_until_s;
-            region.waiting.set_exact(place, exact, None);
+            region.waiting.set_exact(exact, None);
         }
         pool.count_owed(lease.region as usize);
         reporting.buckets = Vec::new();
         reporting.exact_until_s = None;
-        if let Some(at) = reporting.queued_ms.take() {
-            self.speaking.remove(&(at, place));
-        }
         self.change(place, |lease| {
             lease.wanted = 0;
             if let Some(reporting) = lease.reporting.as_mut() {
@@ -75,28 +71,11 @@ impl State {
         });
     }
 
-    /// Silences whoever has not reported for too long. Those that have reported since they were queued move
-    /// back on the way, so that the first is exact after this.
+    /// Silences whoever has not reported for too long.
     pub(crate) fn silence_due(&mut self) {
-        while let Some(&(at, place)) = self.speaking.first() {
-            let reporting = self
-                .leases
-                .get_mut(place)
-                .and_then(|l| l.reporting.as_mut());
-            let Some(reporting) = reporting else {
-                self.speaking.pop_first();
-                continue;
-            };
-            let due = reporting.reported_ms.saturating_add(STALE_MS);
-            if due > at {
-                reporting.queued_ms = Some(due);
-                self.speaking.pop_first();
-                self.speaking.insert((due, place));
-            } else if due <= self.now_ms {
-                self.silence(place);
-            } else {
-                break;
-            }
+        let silent = |place| self.leases.get(place)?.silent_ms();
+        for place in self.speaking.due(self.now_ms, silent) {
+            self.silence(place);
         }
     }
 
@@ -113,15 +92,15 @@ impl State {
         };
         let gate = pool.gate.stricter(&region.gate);
         let (closed_s, opened_s) = pool.gate.opening(&region.gate);
-        let part = pool.parts(region, &self.ranks).reporting;
+        let part = pool.parts(region).reporting;
         Reply::Reported(Box::new(Reported {
             grant: lease.grant(),
             open: decided.open,
             turns_ms: decided.turns_ms,
-            admit: decided.admit.clone(),
+            admit: decided.admit.to_vec(),
             shorten: decided.shorten,
             floor: decided.floor,
-            claims: decided.claims.clone(),
+            claims: decided.claims.to_vec(),
             mode: gate.mode,
             reason: gate.reason.clone(),
             others_wait: region.waiting.total > 0 || excess(region, part) > 0,

@@ -1,31 +1,32 @@
 //! The state machine: batches in, outcomes out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+
+use arcstr::ArcStr;
 
 use crate::batch::Batch;
 use crate::command::Command;
+use crate::holder::Holder;
 use crate::lease::{Lease, Leases, Phase};
 use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::{Outcome, Refusal};
 use crate::pool::Pool;
-use crate::ranked::Ranked;
 use crate::report::Way;
 use crate::requests::Requests;
 use crate::rules::Mode;
+use crate::soonest::Soonest;
 
 /// The whole replicated state: pools, regions, leases, and how far time has come.
 #[derive(Debug, Default)]
 pub struct State {
     pub(crate) now_ms: u64,
     pub(crate) revision: u64,
-    pub(crate) pool_index: BTreeMap<Arc<str>, u32>,
+    pub(crate) pool_index: BTreeMap<ArcStr, u32>,
     pub(crate) pools: Vec<Option<Pool>>,
     pub(crate) leases: Leases,
-    pub(crate) ranks: Ranked,
     pub(crate) requests: Requests,
-    /// Leases that have reported lately, by when they will be silent for too long or before.
-    pub(crate) speaking: BTreeSet<(u64, u32)>,
+    /// When leases that have reported lately will have been silent for too long.
+    pub(crate) speaking: Soonest,
 }
 
 impl State {
@@ -39,6 +40,8 @@ impl State {
             .map(|command| self.run(command))
             .collect();
         self.rounds();
+        // At the end of time what is due in a while is due at once.
+        self.silence_due();
         outcomes
     }
 
@@ -58,10 +61,10 @@ impl State {
     /// Lets time go on: ends what has run out, forgets what ended long ago, and shares anew.
     fn advance(&mut self, time_ms: u64) {
         self.now_ms = self.now_ms.max(time_ms);
-        while let Some(place) = self.leases.next_due(self.now_ms)
-            && !mutation::on("leak-slots")
-        {
-            self.end(place);
+        for place in self.leases.run_out(self.now_ms) {
+            if !mutation::on("leak-slots") {
+                self.end(place);
+            }
         }
         self.silence_due();
         let forgotten = self.now_ms.checked_sub(REMEMBER_ENDED_MS);
@@ -75,9 +78,6 @@ impl State {
         for pool in self.pools.iter_mut().flatten() {
             pool.round_if_due(self.now_ms);
         }
-        // What is queued first is exact from here on, for `next_event_ms`.
-        self.leases.next_due(self.now_ms);
-        self.silence_due();
     }
 
     /// What the sharing rules give a live lease, and how much of that is free now.
@@ -107,8 +107,8 @@ impl State {
             };
             return (target.min(lease.wanted), 0);
         }
-        let amount = pool.parts(region, &self.ranks).plain;
-        let part = self.ranks.part(region.ranks, place, lease.demand(), amount);
+        let amount = pool.parts(region).plain;
+        let part = region.ranks.part(place, lease.demand(), amount);
         let held = region.held - region.closing - region.reporting_held;
         let room = match region.reporting {
             0 => pool.target(region).saturating_sub(region.held),
@@ -134,13 +134,16 @@ impl State {
         let Some(holder) = pool.holders.get_mut(&lease.holder) else {
             return;
         };
-        if holder.current != place {
-            holder.older.retain(|&older| older != place);
-        } else if let Some(newest) = holder.older.pop() {
-            holder.current = newest;
-        } else {
+        let leases = &self.leases;
+        if !holder.forget(place, |place| Some(leases.get(place)?.epoch)) {
             pool.holders.remove(&lease.holder);
         }
+    }
+
+    /// The highest epoch of a holder that was seen.
+    pub(crate) fn epoch_of(&self, holder: &Holder) -> u64 {
+        let newest = self.leases.get(holder.current);
+        holder.epoch(newest.map_or(0, |lease| lease.epoch))
     }
 
     /// Changes what a lease counts and wants.
@@ -167,7 +170,7 @@ impl State {
         let after = Counted::of(lease);
         let (pool, region) = (lease.pool as usize, lease.region as usize);
         if let Some(pool) = self.pools[pool].as_mut() {
-            pool.count(region, place, before, after, &mut self.ranks);
+            pool.count(region, place, before, after);
         }
     }
 
@@ -179,7 +182,7 @@ impl State {
         let counted = Counted::of(lease);
         if let Some(pool) = self.pools[lease.pool as usize].as_mut() {
             let region = lease.region as usize;
-            pool.count(region, place, Counted::default(), counted, &mut self.ranks);
+            pool.count(region, place, Counted::default(), counted);
         }
     }
 

@@ -142,16 +142,19 @@ impl State {
         self.now_ms
     }
 
-    /// Cluster time when the passing of time alone will next change something, in milliseconds.
-    pub fn next_event_ms(&self) -> Option<u64> {
+    /// Cluster time when the passing of time alone will next change something, in milliseconds, where that is by
+    /// the time given. The less far off that is the less has to be looked at.
+    pub fn next_event_ms(&self, by_ms: u64) -> Option<u64> {
         let rounds = self.pools.iter().flatten().filter_map(Pool::round_due_ms);
+        let silent = |place| self.leases.get(place)?.silent_ms();
         let forget = self
             .leases
             .first_ended_ms()
             .map(|at| at.saturating_add(REMEMBER_ENDED_MS));
-        let silence = self.speaking.first().map(|&(at, _)| at);
-        let leases = self.leases.first_due_ms();
-        rounds.chain(leases).chain(forget).chain(silence).min()
+        let silence = self.speaking.first(by_ms, silent);
+        let leases = self.leases.first_due_ms(by_ms);
+        let events = rounds.chain(leases).chain(forget).chain(silence);
+        events.min().filter(|&at| at <= by_ms)
     }
 
     /// The budget's revision: how many times it was configured.
@@ -184,17 +187,17 @@ impl State {
             .iter()
             .map(|r| r.held.saturating_sub(r.nominal))
             .sum();
-        let idle: Vec<Part<'_>> = regions
+        let mut lent: Vec<Part> = regions
             .iter()
             .map(|r| Part {
-                name: &r.name,
+                has: 0,
                 want: r.nominal.saturating_sub(r.held),
                 weight: 1,
             })
             .collect();
-        let lent = fill(
+        fill(
             borrowed.saturating_sub(pool.capacity.saturating_sub(nominals)),
-            &idle,
+            &mut lent,
         );
         regions
             .into_iter()
@@ -208,7 +211,7 @@ impl State {
                 wanted: region.wanted,
                 target: pool.target(region),
                 borrowed: region.held.saturating_sub(region.nominal),
-                lent,
+                lent: lent.has,
                 leases: region.leases,
                 mode: region.gate.mode,
                 reason: region.gate.reason.clone(),
@@ -241,8 +244,7 @@ impl State {
         pool.holders
             .range::<str, _>((from, to))
             .flat_map(|(_, holder)| {
-                let mut places = holder.older.clone();
-                places.push(holder.current);
+                let mut places: Vec<u32> = holder.leases().collect();
                 places.sort_by_key(|&place| self.leases.get(place).map(|lease| lease.id));
                 places
             })

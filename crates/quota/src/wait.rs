@@ -83,15 +83,10 @@ impl Departures {
     /// The median of the last two minutes' windows, since sessions end faster as the morning goes on, and the
     /// lowest tenth of all, which is never taken for less than a quarter of the median: sessions go on ending.
     pub fn rates(&self) -> Rates {
-        let sorted = |windows: &[u64]| {
-            let mut windows = windows.to_vec();
-            windows.sort_unstable();
-            windows
-        };
-        let late = sorted(&self.before[self.before.len().saturating_sub(LATE)..]);
-        let all = sorted(&self.before);
+        let all = &self.before;
+        let late = &all[all.len().saturating_sub(LATE)..];
         let count = late.len();
-        let Some((&median, &tenth)) = late.get(count / 2).zip(all.get(all.len() / 10)) else {
+        let Some((median, tenth)) = nth(late, count / 2).zip(nth(all, all.len() / 10)) else {
             return Rates::default();
         };
         let all = late.iter().fold(0_u64, |sum, &n| sum.saturating_add(n));
@@ -122,6 +117,15 @@ impl Departures {
     pub fn is_sound(&self, now_s: u32) -> bool {
         self.window <= now_s / WINDOW_S && self.before.len() <= WINDOWS
     }
+}
+
+/// The one of some windows that so many come before by size.
+fn nth(windows: &[u64], n: usize) -> Option<u64> {
+    let mut sorted = [0; WINDOWS];
+    let sorted = sorted.get_mut(..windows.len())?;
+    sorted.copy_from_slice(windows);
+    sorted.sort_unstable();
+    sorted.get(n).copied()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Who waits in a region: for each class, how many by the second in which they arrived. It holds as much as
 //! there are holders and buckets, however many wait.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::command::Bucket;
 use crate::limits::MAX_CLASSES;
@@ -19,8 +20,8 @@ pub(crate) struct Waiting {
     pub lines: Vec<Line>,
     /// All of them.
     pub total: u64,
-    /// From which second on each holder's buckets are coarse, by second and lease.
-    exact: BTreeSet<(u32, u32)>,
+    /// From which seconds on holders' buckets are coarse, and of how many of them.
+    exact: BTreeMap<u32, u32>,
 }
 
 /// Those of one class.
@@ -162,21 +163,26 @@ impl Waiting {
     }
 
     /// Puts the second from which a holder's buckets are coarse in the place of the one before.
-    pub fn set_exact(&mut self, place: u32, before: Option<u32>, now: Option<u32>) {
+    pub fn set_exact(&mut self, before: Option<u32>, now: Option<u32>) {
         if before == now {
             return;
         }
-        if let Some(second) = before {
-            self.exact.remove(&(second, place));
+        if let Some(second) = before
+            && let Entry::Occupied(mut holders) = self.exact.entry(second)
+        {
+            *holders.get_mut() -= 1;
+            if *holders.get() == 0 {
+                holders.remove();
+            }
         }
         if let Some(second) = now {
-            self.exact.insert((second, place));
+            *self.exact.entry(second).or_default() += 1;
         }
     }
 
     /// The second from which on it is not known of all holders who waits; none where nobody reports.
     pub fn horizon(&self) -> Option<u32> {
-        self.exact.first().map(|&(second, _)| second)
+        self.exact.first_key_value().map(|(&second, _)| second)
     }
 }
 

@@ -102,7 +102,7 @@ fn use_restored(bytes: &[u8]) {
     ];
     state.apply(&Batch { time_ms, commands });
     state.snapshot();
-    state.next_event_ms();
+    state.next_event_ms(u64::MAX);
 }
 
 fn flipped(bytes: &[u8], flips: &[(prop::sample::Index, u8)]) -> Vec<u8> {

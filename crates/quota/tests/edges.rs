@@ -76,7 +76,7 @@ fn the_end_of_time() {
     let mut again = State::restore(&state.snapshot()).unwrap();
     assert!(run(&mut again, end, renew(lease.lease, u64::MAX, 5, 5)).is_err());
     assert_eq!(again.pool("ent").unwrap().held, 0);
-    assert_eq!(again.next_event_ms(), Some(end));
+    assert_eq!(again.next_event_ms(end), Some(end));
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn live_on(mut state: State) {
             apply(&mut state, Command::Take(take));
         }
     }
-    state.next_event_ms();
+    state.next_event_ms(u64::MAX);
     let time_ms = state.now_ms().saturating_add(REMEMBER_ENDED_MS * 2);
     state.apply(&Batch {
         time_ms,
