@@ -20,6 +20,8 @@ mod local;
 mod member;
 mod mode;
 mod output;
+#[doc(hidden)]
+pub mod parts;
 mod plan;
 mod pool;
 mod region;

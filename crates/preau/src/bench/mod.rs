@@ -219,8 +219,10 @@ impl Lease {
     /// Starts a cluster where none is given, and makes the pool.
     async fn prepare(&self) -> Result<Ready, Failure> {
         let own = if self.nodes.is_empty() {
+            let program = std::env::current_exe()
+                .map_err(|e| Failure::operation(format!("can't find this program's file: {e}")))?;
             let home = Home::new(self.data.as_deref(), Ports::Free)?;
-            Some(Children::start(home, &self.serve_flags()).await?)
+            Some(Children::start(&program, home, &self.serve_flags()).await?)
         } else {
             None
         };

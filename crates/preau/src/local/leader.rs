@@ -23,7 +23,9 @@ pub struct Leaders {
 /// A leader and its term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
+    /// The term in which it leads.
     pub term: u64,
+    /// Which node it is.
     pub node_id: u64,
     /// Where it is reached; empty where no member list says it.
     pub address: String,

@@ -3,6 +3,7 @@
 pub mod children;
 pub mod embedded;
 pub mod leader;
+pub mod processes;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -184,13 +185,13 @@ fn consecutive(first: u16) -> Result<[SocketAddr; NODES], Failure> {
 }
 
 /// Ports that are free now. All are open at once, so that they differ.
-fn free() -> Result<[SocketAddr; NODES], Failure> {
+pub fn free<const N: usize>() -> Result<[SocketAddr; N], Failure> {
     let no_port = |e: std::io::Error| Failure::operation(format!("no free port on loopback: {e}"));
-    let mut listeners = Vec::with_capacity(NODES);
-    for _ in 0..NODES {
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
         listeners.push(TcpListener::bind(loopback(0)).map_err(no_port)?);
     }
-    let mut addresses = [loopback(0); NODES];
+    let mut addresses = [loopback(0); N];
     for (address, listener) in addresses.iter_mut().zip(&listeners) {
         *address = listener.local_addr().map_err(no_port)?;
     }
