@@ -1,0 +1,140 @@
+//! The pictures of the page.
+
+use plotters::prelude::*;
+use preau::parts::thousands;
+use sim::page::{Area, Drawn, FONT};
+
+use crate::figures::{Figures, Row, Spread};
+use crate::report::Layer;
+
+/// Colours that are told apart by most eyes (Okabe and Ito).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(213, 94, 0),
+    RGBColor(0, 114, 178),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+];
+
+/// Who was measured, in the order in which they came.
+pub fn targets(rows: &[Row]) -> Vec<&str> {
+    let mut targets: Vec<&str> = Vec::new();
+    for row in rows {
+        if !targets.contains(&row.target.as_str()) {
+            targets.push(&row.target);
+        }
+    }
+    targets
+}
+
+/// The colour of one of them.
+pub fn colour_of(rows: &[Row], target: &str) -> (u8, u8, u8) {
+    let at = targets(rows).iter().position(|known| *known == target);
+    let RGBColor(r, g, b) = COLOURS[at.unwrap_or(0) % COLOURS.len()];
+    (r, g, b)
+}
+
+/// One figure of everybody who did `what`, by how many clients there were.
+pub fn by_clients(
+    rows: &[Row],
+    what: &str,
+    caption: &str,
+    figure: impl Fn(&Figures) -> f64,
+    area: &Area<'_>,
+) -> Drawn {
+    let shown: Vec<(&Row, Spread)> = rows
+        .iter()
+        .filter(|row| row.what == what)
+        // Nothing has no place on a logarithmic axis.
+        .map(|row| (row, row.spread(|run| figure(run).max(1.0))))
+        .collect();
+    let mut clients: Vec<usize> = shown.iter().map(|(row, _)| row.clients).collect();
+    clients.sort_unstable();
+    clients.dedup();
+    let place = |row: &Row| clients.partition_point(|n| *n < row.clients) as f64;
+    let lowest = shown.iter().map(|(_, y)| y.lowest).fold(f64::MAX, f64::min);
+    let highest = shown.iter().map(|(_, y)| y.highest).fold(1.0, f64::max);
+    let (from, to) = (lowest.min(highest) / 1.6, highest * 1.6);
+    let mut chart = ChartBuilder::on(area)
+        .caption(caption, (FONT, 15))
+        .margin(8)
+        .x_label_area_size(40)
+        .y_label_area_size(80)
+        .build_cartesian_2d(-0.4..clients.len() as f64 - 0.6, (from..to).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("clients")
+        .x_labels(clients.len())
+        .x_label_formatter(&|x| label(*x, &clients))
+        .y_label_formatter(&|y| thousands(y.round() as u64))
+        .label_style((FONT, 13))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    for target in targets(rows) {
+        let (r, g, b) = colour_of(rows, target);
+        let colour = RGBColor(r, g, b);
+        let of = |(row, _): &&(&Row, Spread)| row.target == target;
+        let points = shown.iter().filter(of).map(|(row, y)| (place(row), y));
+        let mut line: Vec<(f64, f64)> = Vec::new();
+        for (x, y) in points {
+            line.push((x, y.median));
+            let both_ends = vec![(x, y.lowest), (x, y.highest)];
+            chart.draw_series([PathElement::new(both_ends, colour.stroke_width(3))])?;
+            chart.draw_series([Circle::new((x, y.median), 4, colour.filled())])?;
+        }
+        line.sort_by(|a, b| a.0.total_cmp(&b.0));
+        chart.draw_series(LineSeries::new(line, &colour))?;
+    }
+    Ok(())
+}
+
+/// The number of clients at a place on the axis, where there is one.
+fn label(x: f64, clients: &[usize]) -> String {
+    let near = x.round();
+    if (x - near).abs() > 0.01 || near < 0.0 {
+        return String::new();
+    }
+    let clients = clients.get(near as usize);
+    clients.map_or(String::new(), |n| thousands(*n as u64))
+}
+
+/// Layers on top of each other, from the left, and each by itself with its name.
+pub fn stacked(layers: &[Layer], area: &Area<'_>) -> Drawn {
+    const LEFT: f64 = 10.0;
+    const WIDTH: f64 = 1_300.0;
+    const HEIGHT: i32 = 34;
+    let total: f64 = layers.iter().map(|layer| layer.us).sum();
+    let place = |us: f64| (LEFT + WIDTH * us / total.max(1.0)).round() as i32;
+    let mut before = 0.0;
+    for (at, layer) in layers.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        let (from, to) = (place(before), place(before + layer.us));
+        let bar = |top: i32, height: i32| {
+            Rectangle::new([(from, top), (to, top + height)], colour.filled())
+        };
+        area.draw(&bar(4, 32))?;
+        let top = 50 + HEIGHT * i32::try_from(at)?;
+        area.draw(&bar(top, 6))?;
+        let percent = 100.0 * layer.us / total.max(1.0);
+        let said = format!("{}: {:.0} µs, {percent:.0} %", layer.what, layer.us);
+        // Where there is room for it.
+        let left = from.min((LEFT + WIDTH) as i32 - 8 * i32::try_from(said.chars().count())?);
+        let style = (FONT, 15).into_text_style(area);
+        area.draw_text(&said, &style, (left.max(LEFT as i32), top + 9))?;
+        before += layer.us;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_names_the_clients_that_there_were_and_nothing_between() {
+        let clients = [1, 64, 1_024];
+        let labels = [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0].map(|x| label(x, &clients));
+        assert_eq!(labels, ["", "1", "", "64", "1,024", ""]);
+    }
+}

@@ -1,0 +1,263 @@
+//! What came of a run: a table for whoever waits for it, JSON for programs, a page for everybody else.
+
+use std::path::Path;
+
+use preau::parts::{Failure, print_line, table, thousands};
+use serde::Serialize;
+
+use crate::figures::{Rows, Spread};
+use crate::machine::Machine;
+use crate::page;
+
+/// All of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What the files are called.
+    #[serde(skip)]
+    name: &'static str,
+    pub title: &'static str,
+    /// The command that made it.
+    pub command: String,
+    /// When it began, in UTC.
+    pub began: String,
+    pub machine: Machine,
+    /// How busy others kept the processors before each run, in percent of all.
+    pub busy_before_percent: Vec<f64>,
+    pub rows: Rows,
+    pub goals: Vec<Goal>,
+    /// Parts of the time of one client's grant, which add up to it.
+    pub layers: Vec<Layer>,
+    pub notes: Vec<String>,
+}
+
+/// A part of a time.
+#[derive(Debug, Clone, Serialize)]
+pub struct Layer {
+    pub what: String,
+    /// Microseconds.
+    pub us: f64,
+}
+
+/// What is to be reached, and what was.
+#[derive(Debug, Clone, Serialize)]
+pub struct Goal {
+    /// What is compared, as a ratio.
+    pub what: String,
+    /// In words.
+    pub wanted: String,
+    pub reached: Spread,
+    /// Whether the median is as wanted.
+    pub met: bool,
+}
+
+impl Goal {
+    /// A ratio that is to be as high as this; none where it was not measured.
+    pub fn at_least(bound: f64, what: String, reached: Option<Spread>) -> Option<Self> {
+        reached.map(|reached| Self {
+            what,
+            wanted: format!("at least {bound}"),
+            reached,
+            met: reached.median >= bound,
+        })
+    }
+
+    /// A ratio that is to be as low as this; none where it was not measured.
+    pub fn at_most(bound: f64, what: String, reached: Option<Spread>) -> Option<Self> {
+        reached.map(|reached| Self {
+            what,
+            wanted: format!("at most {bound}"),
+            reached,
+            met: reached.median <= bound,
+        })
+    }
+}
+
+impl Report {
+    /// One that begins now.
+    pub fn new(name: &'static str, title: &'static str, machine: &Machine) -> Self {
+        let words = std::env::args().skip(1);
+        let words: Vec<String> = std::iter::once("preau-bench".into()).chain(words).collect();
+        Self {
+            name,
+            title,
+            command: words.join(" "),
+            began: jiff::Timestamp::now().strftime("%F %R UTC").to_string(),
+            machine: machine.clone(),
+            busy_before_percent: Vec::new(),
+            rows: Rows::default(),
+            goals: Vec::new(),
+            layers: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Writes the files into `out`, and the table to stdout.
+    pub fn finish(&self, out: &Path) -> Result<(), Failure> {
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|e| Failure::operation(format!("can't write JSON: {e}")))?;
+        let page = page::html(self)
+            .map_err(|e| Failure::operation(format!("can't draw the page: {e}")))?;
+        print_line(&self.text())?;
+        for (kind, text) in [("json", json), ("html", page)] {
+            let path = out.join(self.name).with_extension(kind);
+            std::fs::write(&path, text)
+                .map_err(|e| Failure::operation(format!("{}: {e}", path.display())))?;
+            print_line(&format!("written: {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}, {}\n", self.title, self.began);
+        for (name, value) in self.facts() {
+            text += &format!("{name}: {value}\n");
+        }
+        let mut rows = table(&COLUMNS);
+        for row in self.cells() {
+            rows.add_row(row);
+        }
+        text += &format!("\n{}\n\n", rows.trim_fmt());
+        for goal in &self.goals {
+            text += &format!("{}\n", goal.line());
+        }
+        for layer in &self.layers {
+            text += &format!("{:>7.0} µs  {}\n", layer.us, layer.what);
+        }
+        text
+    }
+
+    /// What is to be known of the run before its figures.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let busy = self.busy_before_percent.iter();
+        let busy: Vec<String> = busy.map(|percent| format!("{percent:.0} %")).collect();
+        vec![
+            ("command", self.command.clone()),
+            ("machine", self.machine.line()),
+            ("versions", self.machine.versions.join("; ")),
+            ("busy with other things before each run", busy.join(", ")),
+        ]
+    }
+
+    /// The table's cells, by [`COLUMNS`].
+    pub fn cells(&self) -> Vec<[String; 8]> {
+        let whole = |value: f64| thousands(value.round() as u64);
+        let cells = self.rows.0.iter().map(|row| {
+            let per_second = row.per_second();
+            [
+                row.target.clone(),
+                row.what.clone(),
+                thousands(row.clients as u64),
+                whole(per_second.median),
+                format!(
+                    "{} to {}",
+                    whole(per_second.lowest),
+                    whole(per_second.highest)
+                ),
+                whole(row.spread(|run| run.p50_us as f64).median),
+                whole(row.spread(|run| run.p99_us as f64).median),
+                thousands(row.failed()),
+            ]
+        });
+        cells.collect()
+    }
+}
+
+/// The table's columns; those of numbers begin with `>`.
+pub const COLUMNS: [&str; 8] = [
+    "target",
+    "what",
+    ">clients",
+    ">a second",
+    ">of all runs",
+    ">p50 µs",
+    ">p99 µs",
+    ">failed",
+];
+
+impl Goal {
+    /// In one line.
+    pub fn line(&self) -> String {
+        format!(
+            "{}: {:.2} ({:.2} to {:.2}), wanted {}: {}",
+            self.what,
+            self.reached.median,
+            self.reached.lowest,
+            self.reached.highest,
+            self.wanted,
+            if self.met { "reached" } else { "MISSED" }
+        )
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::figures::tests::figures;
+
+    /// A report with two runs of three targets, of which one was not measured with every number of clients.
+    pub fn report() -> Report {
+        let machine = Machine {
+            cpu: "a <fast> one".into(),
+            cores: 2,
+            memory: 24 << 30,
+            kernel: "6.1".into(),
+            filesystem: "ext4".into(),
+            versions: vec!["etcd 3".into(), "preau 0".into()],
+        };
+        let mut report = Report::new("beside-etcd", "Préau beside etcd", &machine);
+        report.busy_before_percent = vec![1.4, 2.6];
+        for run in 1..=2 {
+            for clients in [1, 64] {
+                let count = 100 * run * clients as u32;
+                for what in ["grants", "revokes"] {
+                    report
+                        .rows
+                        .add(("etcd", 1), what, clients, figures(count, 1.0));
+                    report
+                        .rows
+                        .add(("Préau", 1), what, clients, figures(6 * count, 1.0));
+                }
+            }
+            report
+                .rows
+                .add(("Préau, 64 a call", 64), "grants", 64, figures(90_000, 1.0));
+        }
+        let reached = Spread::of([5.5, 6.5]);
+        report.goals = Goal::at_least(5.0, "grants".into(), reached)
+            .into_iter()
+            .collect();
+        report
+            .goals
+            .extend(Goal::at_most(1.5, "p50".into(), reached));
+        report
+    }
+
+    #[test]
+    fn the_table_has_medians_and_their_spread() {
+        let text = report().text();
+        let line = text.lines().find(|line| line.starts_with("etcd "));
+        let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+        assert_eq!(
+            words[..7],
+            ["etcd", "grants", "1", "150", "100", "to", "200"]
+        );
+        assert!(text.contains("2 cores (a <fast> one), 24 GiB of memory, Linux 6.1, data on ext4"));
+        assert!(text.contains("before each run: 1 %, 3 %"), "{text}");
+        assert!(text.contains("grants: 6.00 (5.50 to 6.50), wanted at least 5: reached"));
+        assert!(text.contains("p50: 6.00 (5.50 to 6.50), wanted at most 1.5: MISSED"));
+    }
+
+    #[test]
+    fn the_json_has_every_run() {
+        let json = serde_json::to_value(report()).unwrap();
+        let row = &json["rows"][0];
+        assert_eq!(
+            (&row["target"], &row["clients"]),
+            (&"etcd".into(), &1.into())
+        );
+        assert_eq!(row["runs"].as_array().unwrap().len(), 2);
+        assert_eq!(row["runs"][1]["calls"], 200);
+        assert_eq!(json["machine"]["cores"], 2);
+        assert_eq!(json["goals"][0]["met"], true);
+    }
+}

@@ -1,0 +1,350 @@
+//! Three nodes of Préau, as they are released.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use api::v1;
+use api::v1::budget_service_client::BudgetServiceClient;
+use api::v1::change::Change;
+use api::v1::hold_request::Request as Up;
+use api::v1::hold_response::Response as Down;
+use api::v1::lease_service_client::LeaseServiceClient;
+use preau::parts::{Children, Failure, Home, Leaders, Ports};
+use tonic::transport::Channel;
+
+use super::{TTL_S, make, told};
+use crate::load::{Client, Phase, connect};
+
+/// The pool that the load works on, and its regions.
+const POOL: &str = "bench";
+const REGIONS: usize = 16;
+/// Slots of each region: each lease is to have one, so this is no bound on them.
+const NOMINAL: u64 = 1_000_000;
+/// Leases of one call of a [`Batcher`].
+pub const BATCH: usize = 64;
+/// What each node is told beyond where it is: to take on as many requests at a time as clients make.
+const FLAGS: [&str; 2] = ["--limits-in-flight", "131072"];
+/// How long the cluster may take to say who leads it.
+const LEADER_WITHIN: Duration = Duration::from_secs(20);
+
+/// A cluster.
+pub struct Nodes {
+    pub children: Children,
+    pub door: Door,
+}
+
+/// The way to whoever leads it: any other node would only send calls on.
+pub struct Door {
+    leader: String,
+    /// How often clients have been made: no two of them share a holder's name.
+    generation: AtomicU32,
+}
+
+impl Nodes {
+    /// Starts one by the binary `preau` in `dir`, and makes the pool.
+    pub async fn start(preau: &Path, dir: &Path) -> Result<Self, Failure> {
+        let home = Home::new(Some(&make(dir)?), Ports::Free)?;
+        let flags = FLAGS.map(str::to_owned);
+        let children = Children::start(preau, home, &flags).await?;
+        let mut leaders = Leaders::new(&children.addresses())?;
+        leaders.wait(LEADER_WITHIN).await?;
+        let leader = leaders.seen().map(|leader| leader.address.clone());
+        let door = Door {
+            leader: leader.unwrap_or_default(),
+            generation: AtomicU32::new(0),
+        };
+        door.make_pool().await?;
+        Ok(Self { children, door })
+    }
+}
+
+impl Door {
+    async fn make_pool(&self) -> Result<(), Failure> {
+        let pool = Change::SetPool(v1::SetPool {
+            name: POOL.into(),
+            capacity: NOMINAL * REGIONS as u64,
+            ttl_ms: Some(TTL_S * 1_000),
+            drift_ppm: None,
+        });
+        let regions = (0..REGIONS).map(|number| {
+            Change::SetRegion(v1::SetRegion {
+                pool: POOL.into(),
+                name: region(number),
+                nominal: NOMINAL,
+                ceiling: None,
+                weight: None,
+            })
+        });
+        let changes = std::iter::once(pool).chain(regions);
+        let request = v1::ConfigureRequest {
+            changes: changes
+                .map(|change| v1::Change {
+                    change: Some(change),
+                })
+                .collect(),
+            expected_revision: 0,
+            request_id: "bench".into(),
+        };
+        for channel in connect(&self.leader, 1).await? {
+            let made = BudgetServiceClient::new(channel)
+                .configure(request.clone())
+                .await;
+            made.map_err(|e| Failure::operation(format!("can't make the pool: {}", told(&e))))?;
+        }
+        Ok(())
+    }
+
+    /// Clients without leases that make one call for each.
+    pub async fn callers(&self, count: usize) -> Result<Vec<Caller>, Failure> {
+        let doors = self.clients(count).await?;
+        let caller = |(client, held)| Caller { client, held };
+        Ok(doors.into_iter().map(caller).collect())
+    }
+
+    /// Clients without leases that ask for [`BATCH`] at a time.
+    pub async fn batchers(&self, count: usize) -> Result<Vec<Batcher>, Failure> {
+        let doors = self.clients(count).await?;
+        let batcher = |(client, held)| Batcher { client, held };
+        Ok(doors.into_iter().map(batcher).collect())
+    }
+
+    async fn clients(
+        &self,
+        count: usize,
+    ) -> Result<Vec<(LeaseServiceClient<Channel>, Held)>, Failure> {
+        let channels = connect(&self.leader, count).await?;
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
+        let client = |number: usize| {
+            let channel = channels[number % channels.len()].clone();
+            let held = Held::new(format!("{generation}-{number}"), region(number % REGIONS));
+            (LeaseServiceClient::new(channel), held)
+        };
+        Ok((0..count).map(client).collect())
+    }
+}
+
+fn region(number: usize) -> String {
+    format!("region-{number:02}")
+}
+
+/// The leases of a client, each of a holder of its own, and what to ask next of them.
+struct Held {
+    name: String,
+    region: String,
+    taken: u64,
+    leases: Vec<Lease>,
+    turn: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Lease {
+    id: u64,
+    seq: u64,
+}
+
+impl Held {
+    fn new(name: String, region: String) -> Self {
+        Self {
+            name,
+            region,
+            taken: 0,
+            leases: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    fn take(&mut self) -> v1::LeaseRequest {
+        self.taken += 1;
+        v1::LeaseRequest {
+            pool: POOL.into(),
+            region: self.region.clone(),
+            holder: format!("{}-{}", self.name, self.taken),
+            epoch: 1,
+            seq: 1,
+            wanted: 1,
+        }
+    }
+
+    fn granted(&mut self, grant: v1::Grant) -> Result<(), String> {
+        if grant.slots != 1 {
+            return Err(format!("{} slots granted, 1 wanted", grant.slots));
+        }
+        let id = grant.lease_id;
+        self.leases.push(Lease { id, seq: 1 });
+        Ok(())
+    }
+
+    fn renew(&mut self) -> Option<v1::RenewRequest> {
+        self.turn = (self.turn + 1).checked_rem(self.leases.len())?;
+        let lease = self.leases.get_mut(self.turn)?;
+        lease.seq += 1;
+        Some(v1::RenewRequest {
+            lease_id: lease.id,
+            seq: lease.seq,
+            kept: 1,
+            wanted: 1,
+        })
+    }
+
+    fn give_back(&mut self) -> Option<v1::ReturnRequest> {
+        let lease = self.leases.pop()?;
+        Some(v1::ReturnRequest {
+            lease_id: lease.id,
+            seq: lease.seq + 1,
+        })
+    }
+}
+
+/// A client that makes a call of its own for each lease.
+pub struct Caller {
+    client: LeaseServiceClient<Channel>,
+    held: Held,
+}
+
+impl Caller {
+    async fn ask(&mut self, phase: Phase) -> Result<u64, tonic::Status> {
+        match phase {
+            Phase::Grant => {
+                let answer = self.client.lease(self.held.take()).await?.into_inner();
+                let grant = answer.grant.unwrap_or_default();
+                let granted = self.held.granted(grant);
+                granted.map_err(tonic::Status::internal)?;
+            }
+            Phase::Keep => {
+                let Some(request) = self.held.renew() else {
+                    return Ok(0);
+                };
+                self.client.renew(request).await?;
+            }
+            Phase::Revoke => {
+                let Some(request) = self.held.give_back() else {
+                    return Ok(0);
+                };
+                self.client.r#return(request).await?;
+            }
+        }
+        Ok(1)
+    }
+
+    /// Gives back a lease that there never was: it goes through the log of the nodes as any other command, and
+    /// changes nothing.
+    pub async fn ask_nothing(&mut self) -> Result<(), String> {
+        let request = v1::ReturnRequest {
+            lease_id: u64::MAX,
+            seq: 1,
+        };
+        match self.client.r#return(request).await {
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(()),
+            Err(status) => Err(told(&status)),
+            Ok(_) => Err("a lease that there never was has been given back".into()),
+        }
+    }
+}
+
+impl Client for Caller {
+    async fn call(&mut self, phase: Phase) -> Result<u64, String> {
+        self.ask(phase).await.map_err(|status| told(&status))
+    }
+}
+
+/// A client that asks for many leases at a time.
+pub struct Batcher {
+    client: LeaseServiceClient<Channel>,
+    held: Held,
+}
+
+impl Batcher {
+    /// Makes requests in one call, and gives the answers in their order.
+    async fn exchange(&mut self, requests: Vec<Up>) -> Result<Vec<Down>, String> {
+        let asked = requests.len();
+        let requests = (1..).zip(requests).map(|(tag, request)| v1::HoldRequest {
+            tag,
+            request: Some(request),
+        });
+        let request = v1::LeaseBatchRequest {
+            requests: requests.collect(),
+        };
+        let answered = self.client.lease_batch(request).await;
+        let responses = answered.map_err(|e| told(&e))?.into_inner().responses;
+        let answers: Vec<Down> = responses.into_iter().filter_map(|r| r.response).collect();
+        match answers.len() == asked {
+            true => Ok(answers),
+            false => Err(format!("{} answers to {asked} requests", answers.len())),
+        }
+    }
+}
+
+impl Client for Batcher {
+    async fn call(&mut self, phase: Phase) -> Result<u64, String> {
+        let held = &mut self.held;
+        let requests: Vec<Up> = match phase {
+            Phase::Grant => (0..BATCH).map(|_| Up::Lease(held.take())).collect(),
+            Phase::Keep => {
+                let most = held.leases.len().min(BATCH);
+                let renew = |_| held.renew().map(Up::Renew);
+                (0..most).filter_map(renew).collect()
+            }
+            Phase::Revoke => {
+                let give_back = |_| held.give_back().map(Up::Return);
+                (0..BATCH).filter_map(give_back).collect()
+            }
+        };
+        if requests.is_empty() {
+            return Ok(0);
+        }
+        let (mut done, mut error) = (0, None);
+        for answer in self.exchange(requests).await? {
+            let taken = match answer {
+                Down::Grant(grant) if phase == Phase::Grant => self.held.granted(grant),
+                Down::Grant(_) | Down::Returned(_) => Ok(()),
+                Down::Failure(failure) => Err(format!("{}: {}", failure.reason, failure.message)),
+                other => Err(format!("an answer to something else: {other:?}")),
+            };
+            match taken {
+                Ok(()) => done += 1,
+                Err(why) => error = Some(why),
+            }
+        }
+        error.map_or(Ok(done), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_kept_in_turn_and_given_back_once() {
+        let mut held = Held::new("0-7".into(), region(7));
+        assert!(held.renew().is_none());
+        for id in [11, 12] {
+            let request = held.take();
+            assert_eq!(request.holder, format!("0-7-{}", id - 10));
+            assert_eq!(request.region, "region-07");
+            let grant = v1::Grant {
+                lease_id: id,
+                slots: 1,
+                ..v1::Grant::default()
+            };
+            held.granted(grant).unwrap();
+        }
+        let renewed: Vec<(u64, u64)> = (0..4)
+            .filter_map(|_| held.renew())
+            .map(|renew| (renew.lease_id, renew.seq))
+            .collect();
+        assert_eq!(renewed, [(12, 2), (11, 2), (12, 3), (11, 3)]);
+        let returned: Vec<(u64, u64)> = (0..3)
+            .filter_map(|_| held.give_back())
+            .map(|back| (back.lease_id, back.seq))
+            .collect();
+        assert_eq!(returned, [(12, 4), (11, 4)]);
+    }
+
+    #[test]
+    fn a_grant_of_nothing_is_no_grant() {
+        let mut held = Held::new("0-0".into(), region(0));
+        assert!(held.granted(v1::Grant::default()).is_err());
+        assert!(held.give_back().is_none());
+    }
+}
