@@ -16,6 +16,8 @@ const CLIENTS_PER_CONNECTION: usize = 64;
 const MOST_CONNECTIONS: usize = 16;
 /// The pause after a call that failed, so that failing is no load.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a call may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take to come up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -132,7 +134,7 @@ async fn work<C: Client>(mut client: C, phase: Phase, shared: Arc<Shared>) -> (C
         if shared.is_over(sent_us) {
             break;
         }
-        let outcome = client.call(phase).await;
+        let outcome = within(client.call(phase)).await;
         let now_us = shared.now_us();
         let counts = !shared.is_over(now_us);
         match outcome {
@@ -163,13 +165,21 @@ async fn work<C: Client>(mut client: C, phase: Phase, shared: Arc<Shared>) -> (C
     (client, tally)
 }
 
-/// Has every client give back all that it has, for as long as `within`.
-pub async fn give_back<C: Client>(clients: Vec<C>, within: Duration) {
-    let end = Instant::now() + within;
+/// A call that is given up where it takes too long.
+async fn within(call: impl Future<Output = Result<u64, String>>) -> Result<u64, String> {
+    let answer = tokio::time::timeout(ANSWER_WITHIN, call).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer within {ANSWER_WITHIN:?}")))
+}
+
+/// Has every client give back all that it has, for as long as `time`.
+pub async fn give_back<C: Client>(clients: Vec<C>, time: Duration) {
+    let end = Instant::now() + time;
     let mut tasks = JoinSet::new();
     for mut client in clients {
         tasks.spawn(async move {
-            while Instant::now() < end && !matches!(client.call(Phase::Revoke).await, Ok(0)) {}
+            while Instant::now() < end && !matches!(within(client.call(Phase::Revoke)).await, Ok(0))
+            {
+            }
         });
     }
     while tasks.join_next().await.is_some() {}

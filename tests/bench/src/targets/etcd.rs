@@ -173,18 +173,22 @@ impl Holder {
 
     async fn keep_alive(&mut self, id: i64) -> Result<(), String> {
         let gone = || "the stream has ended".to_owned();
+        let request = pb::LeaseKeepAliveRequest { id };
         let alive = match &mut self.alive {
-            Some(alive) => alive,
+            Some(alive) => {
+                alive.up.send(request).await.map_err(|_| gone())?;
+                alive
+            }
             none => {
                 let (up, requests) = mpsc::channel(1);
+                // etcd does not answer that there is a stream before it answers something on it.
+                up.send(request).await.map_err(|_| gone())?;
                 let requests = ReceiverStream::new(requests);
                 let down = self.client.lease_keep_alive(requests).await;
                 let down = down.map_err(|e| told(&e))?.into_inner();
                 none.insert(Alive { up, down })
             }
         };
-        let request = pb::LeaseKeepAliveRequest { id };
-        alive.up.send(request).await.map_err(|_| gone())?;
         let answer = alive.down.message().await.map_err(|e| told(&e))?;
         match answer.ok_or_else(gone)?.ttl {
             ..=0 => Err("the lease has ended".into()),
