@@ -55,7 +55,8 @@ def reflection(channel):
     services = set(database.get_services())
     assert {"preau.v1.LeaseService", "preau.v1.BudgetService", "grpc.health.v1.Health"} <= services
     service = DescriptorPool(database).FindServiceByName("preau.v1.LeaseService")
-    assert {"Lease", "Renew", "Report", "Return", "Hold", "Inspect"} == set(service.methods_by_name)
+    calls = {"Lease", "Renew", "Report", "Return", "LeaseBatch", "Hold", "Inspect"}
+    assert calls == set(service.methods_by_name)
     assert service.methods_by_name["Renew"].input_type.fields_by_name["kept"].number == 3
 
 
@@ -126,6 +127,17 @@ def leases(pb, stubs):
     assert third.Return(give_back, timeout=WITHIN).returned >= 90
     late = pb.RenewRequest(lease_id=portal.lease_id, seq=6, kept=0, wanted=0)
     expect(grpc.StatusCode.FAILED_PRECONDITION, str(portal.lease_id), first.Renew, late)
+
+    # The same two in one call: each is answered by itself.
+    batch = pb.LeaseBatchRequest(
+        requests=[
+            pb.HoldRequest(tag=7, **{"return": give_back}),
+            pb.HoldRequest(tag=8, renew=late),
+        ]
+    )
+    returned, failed = second.LeaseBatch(batch, timeout=WITHIN).responses
+    assert returned.tag == 7 and returned.returned.returned >= 90, returned
+    assert failed.tag == 8 and failed.failure.reason == "LEASE_ENDED", failed
 
 
 def reports(pb, stubs):
