@@ -176,13 +176,13 @@ impl Lines<'_> {
     }
 
     /// What happens in a line, in order.
-    fn events<'u>(&self, users: &[&'u Waits], older: &Older<'u>) -> Vec<(u64, Event<'u>)> {
+    fn events<'u>(&self, users: &[&'u Waits], older: &[&Waits]) -> Vec<(u64, Event<'u>)> {
         let back = self.back(users);
         let mut events: Vec<(u64, Event<'u>)> = Vec::new();
         for &user in users {
             let served = self.served.get(&user.user).copied();
             let (until, seated) = served.unwrap_or((u64::MAX, false));
-            let first = older.values().flatten().map(|w| (w.at_ns, w.second));
+            let first = older.iter().map(|w| (w.at_ns, w.second));
             let first = first.chain(back.iter().copied());
             let after = first.filter(|&(at, second)| second <= user.second && at > user.at_ns);
             let mut begins: Vec<u64> = [user.at_ns]
@@ -244,8 +244,7 @@ impl Lines<'_> {
                     judged.seated += u64::from(!waiting.is_empty());
                     // Others may have had their turn and not heard of it.
                     let came_ns = user.at_ns.saturating_sub(self.slack_ns);
-                    let here = older.get(user.holder.as_str());
-                    let is_late = here.is_some_and(|here| here.iter().any(|w| w.user == user.user))
+                    let is_late = older.iter().any(|w| w.user == user.user)
                         || lost.range(came_ns..=at).next().is_some()
                         || self.has_new_leader(at);
                     let mut earlier = waiting.range(..(user.second, 0));
@@ -306,22 +305,18 @@ impl Lines<'_> {
     }
 }
 
-/// By front-end, in order of time, whoever came to it with an older ticket than somebody before.
-type Older<'a> = BTreeMap<&'a str, Vec<&'a Waits>>;
-
-fn older<'a>(users: &[&'a Waits]) -> Older<'a> {
+/// Whoever came to a front-end with an older ticket than somebody before.
+fn older<'a>(users: &[&'a Waits]) -> Vec<&'a Waits> {
     let mut users = users.to_vec();
     users.sort_by_key(|user| user.at_ns);
     let mut latest: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut older = Older::new();
-    for user in users {
+    users.retain(|user| {
         let latest = latest.entry(&user.holder).or_default();
-        if user.second < *latest {
-            older.entry(&user.holder).or_default().push(user);
-        }
+        let is_older = user.second < *latest;
         *latest = user.second.max(*latest);
-    }
-    older
+        is_older
+    });
+    users
 }
 
 fn passed_by(at_ns: u64, user: &Waits, first: &Waits) -> Violation {
