@@ -10,6 +10,16 @@ pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The font of a picture's text.
 pub const FONT: &str = "sans-serif";
+/// Colours that are told apart by most eyes (Okabe and Ito).
+pub const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(213, 94, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
 
 /// Draws a picture to be part of a page, which shrinks with it.
 ///

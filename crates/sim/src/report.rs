@@ -7,21 +7,11 @@ use plotters::prelude::*;
 use crate::clock::TimeOfDay;
 use crate::figures::{Figures, Morning};
 use crate::meter::Sample;
-use crate::page::{Area, Drawn, FONT, escaped, svg};
+use crate::page::{Area, COLOURS, Drawn, FONT, escaped, svg};
 
 /// What is drawn of a region's sample.
 type Value = fn(&Sample, usize) -> u64;
 
-/// Colours that are told apart by most eyes (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(213, 94, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
 const SEATED: RGBColor = COLOURS[2];
 const WAITING: RGBColor = COLOURS[1];
 const LOST: RGBColor = COLOURS[4];

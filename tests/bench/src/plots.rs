@@ -2,20 +2,10 @@
 
 use plotters::prelude::*;
 use preau::parts::thousands;
-use sim::page::{Area, Drawn, FONT};
+use sim::page::{Area, COLOURS, Drawn, FONT};
 
 use crate::figures::{Figures, Row, Spread};
 use crate::report::Layer;
-
-/// Colours that are told apart by most eyes (Okabe and Ito).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(230, 159, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-];
 
 /// Who was measured, in the order in which they came.
 pub fn targets(rows: &[Row]) -> Vec<&str> {
