@@ -71,9 +71,6 @@ impl Queue {
         self.flows.clone_from(&grant.flows);
         self.left -= std::mem::take(&mut self.left_told);
         self.set_session_rules(grant);
-        if now < deadline && !self.stopping {
-            self.ledger.open(self.slots, deadline);
-        }
         if !std::mem::replace(&mut self.heard, true) {
             self.keep_all();
         }
