@@ -2,7 +2,7 @@
 
 pub use crate::failure::Failure;
 pub use crate::local::children::Children;
-pub use crate::local::leader::Leaders;
+pub use crate::local::leader::{Leader, Leaders};
 pub use crate::local::processes::Processes;
 pub use crate::local::{Home, Ports, free};
 pub use crate::output::{print_line, table, thousands};
