@@ -11,7 +11,7 @@ use crate::load::{Bounds, Client, Phase, give_back, phase};
 use crate::machine::busy_percent;
 use crate::report::{Goal, Report};
 use crate::targets::etcd::{self, Etcd};
-use crate::targets::nodes::{BATCH, Nodes};
+use crate::targets::nodes::{BATCH, FLAGS, Nodes};
 use crate::targets::semaphore::{self, Fsync, Redis};
 use crate::targets::version;
 
@@ -54,7 +54,10 @@ struct Run<'a> {
 
 /// Beside three members of etcd.
 pub async fn etcd(args: &Args) -> Result<(), Failure> {
-    let ground = Ground::new(&args.ground, vec![version(etcd::PROGRAM, etcd::PACKAGE)?])?;
+    let ground = Ground::new(
+        &args.ground.place,
+        vec![version(etcd::PROGRAM, etcd::PACKAGE)?],
+    )?;
     let mut report = Report::new("beside-etcd", "Préau beside etcd", &ground.machine);
     let bar = progress(args.steps(1));
     for _ in 0..args.ground.runs {
@@ -86,7 +89,7 @@ pub async fn etcd(args: &Args) -> Result<(), Failure> {
 /// Beside one Redis.
 pub async fn redis(args: &Args) -> Result<(), Failure> {
     let installed = version(semaphore::PROGRAM, semaphore::PACKAGE)?;
-    let ground = Ground::new(&args.ground, vec![installed])?;
+    let ground = Ground::new(&args.ground.place, vec![installed])?;
     let mut report = Report::new("beside-redis", "Préau beside Redis", &ground.machine);
     let bar = progress(args.steps(Fsync::ALL.len()));
     for _ in 0..args.ground.runs {
@@ -185,7 +188,8 @@ impl Run<'_> {
 
     async fn on_nodes(&mut self) -> Result<(), Failure> {
         let dir = self.ground.dir()?;
-        let Nodes { mut children, door } = Nodes::start(&self.ground.preau, dir.path()).await?;
+        let nodes = Nodes::start(&self.ground.preau, dir.path(), &FLAGS);
+        let Nodes { mut cluster, door } = nodes.await?;
         let (clients, batch_clients) = (self.args.clients(), self.args.batch_clients());
         let load = async {
             let callers = async |n| door.callers(n).await;
@@ -195,7 +199,7 @@ impl Run<'_> {
         };
         tokio::select! {
             loaded = load => loaded,
-            failure = children.ended() => Err(failure),
+            failure = cluster.children.ended() => Err(failure),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::load::{Client as _, Phase, alone};
 use crate::machine::busy_percent;
 use crate::report::{Goal, Layer, Report};
 use crate::stand_in::{APPEND, Pair, append};
-use crate::targets::nodes::Nodes;
+use crate::targets::nodes::{FLAGS, Nodes};
 
 const APPENDED: (&str, &str) = ("disk", "append, fdatasync");
 const IN_PLACE: (&str, &str) = ("disk", "overwrite, fdatasync");
@@ -27,7 +27,7 @@ const FILE: u64 = 1 << 20;
 
 /// Measures all, one after the other, as often as there are runs.
 pub async fn run(args: &Args) -> Result<(), Failure> {
-    let ground = Ground::new(args, Vec::new())?;
+    let ground = Ground::new(&args.place, Vec::new())?;
     let mut report = Report::new("ceiling", "Where the time of a grant goes", &ground.machine);
     let bar = progress(ALL.len() * args.runs as usize);
     for _ in 0..args.runs {
@@ -61,7 +61,8 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
         );
         drop(processes);
 
-        let Nodes { mut children, door } = Nodes::start(&ground.preau, dir.path()).await?;
+        let nodes = Nodes::start(&ground.preau, dir.path(), &FLAGS);
+        let Nodes { mut cluster, door } = nodes.await?;
         let mut callers = door.callers(1).await?;
         let Some(caller) = callers.first_mut() else {
             return Err(Failure::operation("there is no client"));
@@ -75,7 +76,7 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
             GRANT,
             tokio::select! {
                 grant = grant => grant?,
-                failure = children.ended() => return Err(failure),
+                failure = cluster.children.ended() => return Err(failure),
             },
         );
     }

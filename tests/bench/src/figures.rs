@@ -152,6 +152,11 @@ impl Row {
 pub struct Rows(pub Vec<Row>);
 
 impl Rows {
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds what a run has measured.
     pub fn add(
         &mut self,
@@ -193,6 +198,38 @@ pub fn ratio(over: &Row, under: &Row, figure: impl Fn(&Figures) -> f64) -> Optio
         (under > 0.0).then(|| over / under)
     });
     Spread::of(ratios)
+}
+
+/// How fast `y` grows with `x`, as the power of `x` that fits best: the slope of a straight line through the
+/// logarithms of both, by least squares. 1 is in proportion, and 0 not at all. None of fewer than two different `x`.
+pub fn power(points: &[(f64, f64)]) -> Option<Power> {
+    let logs = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0);
+    let logs: Vec<(f64, f64)> = logs.map(|(x, y)| (x.ln(), y.ln())).collect();
+    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / logs.len() as f64;
+    let (x, y) = (mean(|log| log.0), mean(|log| log.1));
+    let across: f64 = logs.iter().map(|log| (log.0 - x) * (log.1 - y)).sum();
+    let along: f64 = logs.iter().map(|log| (log.0 - x).powi(2)).sum();
+    (along > 0.0).then(|| {
+        let slope = across / along;
+        Power {
+            slope,
+            at_one: (y - slope * x).exp(),
+        }
+    })
+}
+
+/// `y = at_one * x ^ slope`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Power {
+    pub slope: f64,
+    pub at_one: f64,
+}
+
+impl Power {
+    /// What it is at `x`.
+    pub fn at(&self, x: f64) -> f64 {
+        self.at_one * x.powf(self.slope)
+    }
 }
 
 #[cfg(test)]
@@ -255,5 +292,24 @@ pub mod tests {
         let ratio = ratio(ours, theirs, |run| run.per_second).unwrap();
         assert_eq!((ratio.median, ratio.lowest, ratio.highest), (3.0, 3.0, 6.0));
         assert!(rows.find("ours", "grants", 1).is_none());
+    }
+
+    #[test]
+    fn the_power_of_a_law_is_found_and_that_of_a_point_is_not() {
+        let law = |slope: f64| {
+            let point = |x: f64| (x, 3.0 * x.powf(slope));
+            power(&[10.0, 100.0, 1_000.0, 10_000.0].map(point)).unwrap()
+        };
+        for slope in [0.0, 0.5, 1.0, 2.0] {
+            let found = law(slope);
+            assert!((found.slope - slope).abs() < 1e-9, "{found:?}");
+            assert!((found.at_one - 3.0).abs() < 1e-6, "{found:?}");
+            assert!((found.at(100.0) - 3.0 * 100_f64.powf(slope)).abs() < 1e-3);
+        }
+        // Nothing has no logarithm.
+        let with_nothing = [(0.0, 1.0), (1.0, 2.0), (2.0, 4.0), (4.0, 0.0)];
+        assert!((power(&with_nothing).unwrap().slope - 1.0).abs() < 1e-9);
+        assert_eq!(power(&[]), None);
+        assert_eq!(power(&[(5.0, 1.0), (5.0, 2.0)]), None);
     }
 }

@@ -20,6 +20,14 @@ pub struct Args {
     /// How long each is measured, in seconds.
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where to run.
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub struct Place {
     /// Where the figures (JSON) and the page (HTML) go.
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
@@ -49,7 +57,7 @@ pub struct Ground {
 
 impl Ground {
     /// Looks for everything before anything is measured; `versions` are those of the others that take part.
-    pub fn new(args: &Args, mut versions: Vec<String>) -> Result<Self, Failure> {
+    pub fn new(args: &Place, mut versions: Vec<String>) -> Result<Self, Failure> {
         if cfg!(debug_assertions) {
             return Err(Failure::usage(
                 "this is a debug build, and its figures would say nothing: \
@@ -117,9 +125,7 @@ mod tests {
     #[cfg(debug_assertions)]
     #[test]
     fn a_debug_build_measures_nothing() {
-        let args = Args {
-            runs: 1,
-            seconds: 1,
+        let args = Place {
             out: PathBuf::from("/nowhere"),
             data: None,
             preau: None,

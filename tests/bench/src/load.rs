@@ -15,9 +15,9 @@ use crate::figures::{Figures, Latencies};
 const CLIENTS_PER_CONNECTION: usize = 64;
 const MOST_CONNECTIONS: usize = 16;
 /// The pause after a call that failed, so that failing is no load.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 /// How long a call may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take to come up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -214,10 +214,7 @@ pub fn connections(clients: usize) -> usize {
 
 /// Connections for so many clients to `address`, which is `host:port`.
 pub async fn connect(address: &str, clients: usize) -> Result<Vec<Channel>, Failure> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|e| Failure::operation(format!("{address}: {e}")))?
-        .connect_timeout(CONNECT_WITHIN)
-        .tcp_nodelay(true);
+    let endpoint = endpoint(address)?;
     let mut channels = Vec::new();
     for _ in 0..connections(clients) {
         let channel = endpoint.connect().await;
@@ -226,6 +223,17 @@ pub async fn connect(address: &str, clients: usize) -> Result<Vec<Channel>, Fail
         );
     }
     Ok(channels)
+}
+
+/// A connection that is made, and made again, whenever it is used and is not there.
+pub fn lazily(address: &str) -> Result<Channel, Failure> {
+    Ok(endpoint(address)?.connect_lazy())
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| Failure::operation(format!("{address}: {e}")))?;
+    Ok(endpoint.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true))
 }
 
 /// Whole microseconds.

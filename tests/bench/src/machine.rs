@@ -67,9 +67,12 @@ fn cpu(text: &str) -> Option<String> {
 
 /// All memory in bytes, out of /proc/meminfo.
 fn memory(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    size(text, "MemTotal:")
+}
+
+/// A size in bytes, out of one of the kernel's files whose lines are a name and so many kB.
+pub fn size(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1_024)
 }

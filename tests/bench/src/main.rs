@@ -1,5 +1,5 @@
 //! `preau-bench`: Préau beside etcd and Redis, and beside what disk and network allow: all in one run on one
-//! machine, by one load generator.
+//! machine, by one load generator. And Préau by itself: what more holders cost, and how soon it recovers.
 
 mod beside;
 mod ceiling;
@@ -9,7 +9,10 @@ mod load;
 mod machine;
 mod page;
 mod plots;
+mod process;
+mod recover;
 mod report;
+mod scale;
 mod stand_in;
 mod targets;
 
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use preau::parts::{Failure, Signals};
 
-/// Measures Préau beside others, on this machine.
+/// Measures Préau, by itself and beside others, on this machine.
 #[derive(Debug, Parser)]
 #[command(
     name = "preau-bench",
@@ -32,7 +35,10 @@ Examples:
   cargo build --release -p preau -p bench
   target/release/preau-bench beside-etcd
   target/release/preau-bench beside-redis --runs 5 --seconds 10
-  target/release/preau-bench ceiling --data /var/tmp"
+  target/release/preau-bench ceiling --data /var/tmp
+  target/release/preau-bench scale --holders 1000,10000 --runs 1
+  target/release/preau-bench recover restart --entries 100000
+  target/release/preau-bench recover failover --kills 5"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -47,6 +53,10 @@ enum What {
     BesideRedis(beside::Args),
     /// What disk, network and Raft allow, and each one's part of a grant's time.
     Ceiling(ground::Args),
+    /// What it costs that holders report once a second, by how many holders, regions and pools there are.
+    Scale(scale::Args),
+    /// How long it takes until all is well again, after a restart and after a crash.
+    Recover(recover::Args),
     #[command(hide = true)]
     StandIn(stand_in::Args),
 }
@@ -85,6 +95,8 @@ async fn measure(what: &What) -> Result<(), Failure> {
         What::BesideEtcd(args) => beside::etcd(args).await,
         What::BesideRedis(args) => beside::redis(args).await,
         What::Ceiling(args) => ceiling::run(args).await,
+        What::Scale(args) => scale::run(args).await,
+        What::Recover(args) => recover::run(args).await,
         What::StandIn(args) => stand_in::serve(args).await,
     }
 }
@@ -108,5 +120,11 @@ mod tests {
         ));
         assert!(what(&["beside-etcd", "--clients", "1,0"]).is_err());
         assert!(what(&["beside-redis", "--runs", "0"]).is_err());
+        assert!(matches!(
+            what(&["recover", "failover", "--kills", "1"]),
+            Ok(What::Recover(_))
+        ));
+        assert!(what(&["recover"]).is_err());
+        assert!(what(&["scale", "--holders", "0"]).is_err());
     }
 }

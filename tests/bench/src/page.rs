@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use preau::parts::thousands;
 use sim::page::{escaped, svg};
 
-use crate::plots::{by_clients, colour_of, stacked, targets};
-use crate::report::{COLUMNS, Report};
+use crate::plots::{by_clients, colour, colour_of, points, stacked, targets};
+use crate::report::{Report, Table};
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem auto;padding:0 1rem;color:#222}\
  table{border-collapse:collapse;font-size:14px}th,td{text-align:left;padding:.2rem .8rem;border-bottom:1px solid #ddd}\
@@ -30,15 +30,26 @@ pub fn html(report: &Report) -> Result<String, Box<dyn std::error::Error>> {
     }
     html += "</table>\n";
     goals(report, &mut html)?;
-    if report.layers.is_empty() {
-        plots(report, &mut html)?;
-    } else {
+    if !report.layers.is_empty() {
         html += "<h2>One client's grant, layer by layer</h2>\n";
         html += &svg(1_320, 60 + 34 * report.layers.len() as u32, |area| {
             stacked(&report.layers, area)
         })?;
+    } else if !report.rows.is_empty() {
+        plots(report, &mut html)?;
     }
-    figures(report, &mut html)?;
+    for finding in &report.findings {
+        writeln!(html, "<p>{}</p>", escaped(finding))?;
+    }
+    pictures(report, &mut html)?;
+    for table in report.tables() {
+        figures(&table, &mut html)?;
+    }
+    let calls = report.rows.0.iter().flat_map(|row| &row.runs);
+    let calls: u64 = calls.map(|run| run.calls).sum();
+    if calls > 0 {
+        writeln!(html, "<p>{} calls in all.</p>", thousands(calls))?;
+    }
     html += "<h2>How it was measured</h2>\n";
     for note in &report.notes {
         writeln!(html, "<p>{}</p>", escaped(note))?;
@@ -74,6 +85,33 @@ fn goals(report: &Report, html: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// Who has which colour.
+fn legend<'a>(
+    all: impl Iterator<Item = (&'a str, (u8, u8, u8))>,
+    html: &mut String,
+) -> std::fmt::Result {
+    *html += "<p>";
+    for (name, (r, g, b)) in all {
+        let name = escaped(name);
+        write!(
+            html,
+            "<b style=\"color:rgb({r},{g},{b})\">⬤ {name}</b> &nbsp; "
+        )?;
+    }
+    *html += "</p>\n";
+    Ok(())
+}
+
+fn pictures(report: &Report, html: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+    for picture in &report.pictures {
+        writeln!(html, "<h2>{}</h2>", escaped(&picture.caption))?;
+        let names = picture.series.iter().map(|series| series.name.as_str());
+        legend(names.zip((0..).map(colour)), html)?;
+        *html += &svg(1_320, 420, |area| points(picture, area))?;
+    }
+    Ok(())
+}
+
 /// For each thing that was done, how many a second and how long the slowest hundredth took, by clients.
 fn plots(report: &Report, html: &mut String) -> Result<(), Box<dyn std::error::Error>> {
     let rows = &report.rows.0;
@@ -83,16 +121,9 @@ fn plots(report: &Report, html: &mut String) -> Result<(), Box<dyn std::error::E
             done.push(&row.what);
         }
     }
-    *html += "<p>";
-    for target in targets(rows) {
-        let (r, g, b) = colour_of(rows, target);
-        let target = escaped(target);
-        write!(
-            html,
-            "<b style=\"color:rgb({r},{g},{b})\">⬤ {target}</b> &nbsp; "
-        )?;
-    }
-    *html += "</p>\n<p>Medians of all runs, with the lowest and the highest. Both axes that go up are \
+    let all = targets(rows).into_iter();
+    legend(all.map(|target| (target, colour_of(rows, target))), html)?;
+    *html += "<p>Medians of all runs, with the lowest and the highest. Both axes that go up are \
               logarithmic.</p>\n";
     for what in done {
         writeln!(html, "<h2>{}</h2>", escaped(what))?;
@@ -106,32 +137,32 @@ fn plots(report: &Report, html: &mut String) -> Result<(), Box<dyn std::error::E
     Ok(())
 }
 
-fn figures(report: &Report, html: &mut String) -> std::fmt::Result {
+fn figures(table: &Table, html: &mut String) -> std::fmt::Result {
     let class = |column: &str| match column.starts_with('>') {
         true => " class=\"n\"",
         false => "",
     };
-    *html += "<h2>All figures</h2>\n<table>\n<tr>";
-    for column in COLUMNS {
+    write!(html, "<h2>{}</h2>\n<table>\n<tr>", escaped(&table.title))?;
+    for column in &table.columns {
         let name = column.trim_start_matches('>');
         write!(html, "<th{}>{name}</th>", class(column))?;
     }
     *html += "</tr>\n";
-    for cells in report.cells() {
+    for cells in &table.rows {
         *html += "<tr>";
-        for (cell, column) in cells.iter().zip(COLUMNS) {
+        for (cell, column) in cells.iter().zip(&table.columns) {
             write!(html, "<td{}>{}</td>", class(column), escaped(cell))?;
         }
         *html += "</tr>\n";
     }
-    let calls = report.rows.0.iter().flat_map(|row| &row.runs);
-    let calls: u64 = calls.map(|run| run.calls).sum();
-    writeln!(html, "</table>\n<p>{} calls in all.</p>", thousands(calls))
+    *html += "</table>\n";
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plots::{Picture, Series};
     use crate::report::Layer;
     use crate::report::tests::report;
 
@@ -169,5 +200,50 @@ mod tests {
         let page = html(&report).unwrap();
         assert_eq!(page.matches("<svg").count(), 1);
         assert!(page.contains("disk: 200 µs, 67 %"), "{page}");
+    }
+
+    #[test]
+    fn pictures_and_tables_of_other_runs_are_there() {
+        let mut report = report();
+        report.rows = crate::figures::Rows::default();
+        report.goals = Vec::new();
+        report.findings = vec!["slope <1".into()];
+        report.tables = vec![Table {
+            title: "Each kill".into(),
+            columns: vec!["node", ">ms"],
+            rows: vec![vec!["2".into(), "1,234".into()]],
+        }];
+        let series = |name: &str, points: &[(f64, f64)]| Series {
+            name: name.into(),
+            points: points.to_vec(),
+            line: true,
+        };
+        for log in [true, false] {
+            report.pictures.push(Picture {
+                caption: "by <holders>".into(),
+                x: "holders",
+                y: "cores",
+                log,
+                series: vec![
+                    series("leader", &[(10.0, 0.01), (100_000.0, 1.5)]),
+                    series("nothing", &[]),
+                ],
+            });
+        }
+        let page = html(&report).unwrap();
+        assert_eq!(page.matches("<svg").count(), 2);
+        for part in [
+            "<p>slope &lt;1</p>",
+            "<h2>by &lt;holders></h2>",
+            "<h2>Each kill</h2>",
+            "<td class=\"n\">1,234</td>",
+            "⬤ leader",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        assert!(!page.contains("Medians of all runs"), "{page}");
+        report.pictures.truncate(1);
+        report.pictures[0].series.clear();
+        assert_eq!(html(&report).unwrap().matches("<svg").count(), 1);
     }
 }

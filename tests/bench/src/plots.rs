@@ -1,5 +1,8 @@
 //! The pictures of the page.
 
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 use preau::parts::thousands;
 use sim::page::{Area, COLOURS, Drawn, FONT};
@@ -21,7 +24,12 @@ pub fn targets(rows: &[Row]) -> Vec<&str> {
 /// The colour of one of them.
 pub fn colour_of(rows: &[Row], target: &str) -> (u8, u8, u8) {
     let at = targets(rows).iter().position(|known| *known == target);
-    let RGBColor(r, g, b) = COLOURS[at.unwrap_or(0) % COLOURS.len()];
+    colour(at.unwrap_or(0))
+}
+
+/// The colour of whoever comes at this place.
+pub fn colour(at: usize) -> (u8, u8, u8) {
+    let RGBColor(r, g, b) = COLOURS[at % COLOURS.len()];
     (r, g, b)
 }
 
@@ -89,6 +97,110 @@ fn label(x: f64, clients: &[usize]) -> String {
     clients.map_or(String::new(), |n| thousands(*n as u64))
 }
 
+/// Points over two axes.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    pub caption: String,
+    /// What is to the right,
+    pub x: &'static str,
+    /// and what goes up.
+    pub y: &'static str,
+    /// Whether both axes are logarithmic; where not, what goes up begins at 0.
+    pub log: bool,
+    pub series: Vec<Series>,
+}
+
+/// Points that belong together.
+#[derive(Debug, Clone)]
+pub struct Series {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
+    /// Whether a line goes through them, in their order.
+    pub line: bool,
+}
+
+/// What has no place on a logarithmic axis, and all that is smaller, is put here.
+const LEAST: f64 = 1e-4;
+
+/// A picture's points.
+pub fn points(picture: &Picture, area: &Area<'_>) -> Drawn {
+    let all = || picture.series.iter().flat_map(|series| &series.points);
+    let xs = range(picture.log, all().map(|point| point.0));
+    let ys = range(picture.log, all().map(|point| point.1));
+    let mut builder = ChartBuilder::on(area);
+    builder
+        .margin(8)
+        .x_label_area_size(40)
+        .y_label_area_size(80);
+    if picture.log {
+        fill(
+            builder.build_cartesian_2d(xs.log_scale(), ys.log_scale())?,
+            picture,
+        )
+    } else {
+        fill(builder.build_cartesian_2d(xs, 0.0..ys.end)?, picture)
+    }
+}
+
+/// From below the lowest to above the highest.
+fn range(log: bool, values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (mut lowest, mut highest) = (f64::MAX, f64::MIN);
+    for value in values {
+        lowest = lowest.min(value);
+        highest = highest.max(value);
+    }
+    match (lowest > highest, log) {
+        (true, _) => 1.0..10.0,
+        (false, true) => lowest.max(LEAST) / 1.6..highest.max(LEAST) * 1.6,
+        (false, false) => {
+            let room = (0.08 * (highest - lowest)).max(0.5);
+            lowest - room..highest + room
+        }
+    }
+}
+
+fn fill<X, Y>(
+    mut chart: ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    picture: &Picture,
+) -> Drawn
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .x_desc(picture.x)
+        .y_desc(picture.y)
+        .x_label_formatter(&|x| short(*x))
+        .y_label_formatter(&|y| short(*y))
+        .label_style((FONT, 13))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    for (at, series) in picture.series.iter().enumerate() {
+        let colour = COLOURS[at % COLOURS.len()];
+        let place = |(x, y): &(f64, f64)| match picture.log {
+            true => (x.max(LEAST), y.max(LEAST)),
+            false => (*x, *y),
+        };
+        let points: Vec<(f64, f64)> = series.points.iter().map(place).collect();
+        if series.line {
+            chart.draw_series(LineSeries::new(points.clone(), &colour))?;
+        }
+        let dots = points.into_iter();
+        chart.draw_series(dots.map(|at| Circle::new(at, 4, colour.filled())))?;
+    }
+    Ok(())
+}
+
+/// A number as axes have it.
+fn short(value: f64) -> String {
+    if value.abs() >= 10.0 {
+        return thousands(value.round().max(0.0) as u64);
+    }
+    let text = format!("{value:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Layers on top of each other, from the left, and each by itself with its name.
 pub fn stacked(layers: &[Layer], area: &Area<'_>) -> Drawn {
     const LEFT: f64 = 10.0;
@@ -126,5 +238,22 @@ mod tests {
         let clients = [1, 64, 1_024];
         let labels = [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0].map(|x| label(x, &clients));
         assert_eq!(labels, ["", "1", "", "64", "1,024", ""]);
+    }
+
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        let texts = [0.0, 0.001, 0.25, 2.0, 1_500.4].map(short);
+        assert_eq!(texts, ["0", "0.001", "0.25", "2", "1,500"]);
+    }
+
+    #[test]
+    fn an_axis_reaches_beyond_all_that_is_on_it() {
+        let of = |log, values: &[f64]| range(log, values.iter().copied());
+        assert_eq!(of(true, &[]), 1.0..10.0);
+        let logarithmic = of(true, &[0.0, 100.0]);
+        assert!(logarithmic.start > 0.0 && logarithmic.start < LEAST);
+        assert!((logarithmic.end - 160.0).abs() < 1e-9);
+        assert_eq!(of(false, &[3.0]), 2.5..3.5);
+        assert_eq!(of(false, &[0.0, 100.0]), -8.0..108.0);
     }
 }

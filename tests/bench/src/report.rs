@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::figures::{Rows, Spread};
 use crate::machine::Machine;
 use crate::page;
+use crate::plots::Picture;
 
 /// All of a run.
 #[derive(Debug, Serialize)]
@@ -23,11 +24,37 @@ pub struct Report {
     pub machine: Machine,
     /// How busy others kept the processors before each run, in percent of all.
     pub busy_before_percent: Vec<f64>,
+    /// What clients did, in runs that compare them.
+    #[serde(skip_serializing_if = "Rows::is_empty")]
     pub rows: Rows,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub goals: Vec<Goal>,
     /// Parts of the time of one client's grant, which add up to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
+    /// What else was measured, for programs.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub measured: serde_json::Value,
+    /// The same for people, in tables
+    #[serde(skip)]
+    pub tables: Vec<Table>,
+    /// and pictures.
+    #[serde(skip)]
+    pub pictures: Vec<Picture>,
+    /// What it comes to, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
     pub notes: Vec<String>,
+}
+
+/// A table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub title: String,
+    /// The columns' names; those of numbers begin with `>`.
+    pub columns: Vec<&'static str>,
+    /// As many cells each as there are columns.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// A part of a time.
@@ -87,8 +114,19 @@ impl Report {
             rows: Rows::default(),
             goals: Vec::new(),
             layers: Vec::new(),
+            measured: serde_json::Value::Null,
+            tables: Vec::new(),
+            pictures: Vec::new(),
+            findings: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Keeps what was measured, for programs.
+    pub fn keep(&mut self, measured: &impl Serialize) -> Result<(), Failure> {
+        self.measured = serde_json::to_value(measured)
+            .map_err(|e| Failure::operation(format!("can't write JSON: {e}")))?;
+        Ok(())
     }
 
     /// Writes the files into `out`, and the table to stdout.
@@ -112,16 +150,27 @@ impl Report {
         for (name, value) in self.facts() {
             text += &format!("{name}: {value}\n");
         }
-        let mut rows = table(&COLUMNS);
-        for row in self.cells() {
-            rows.add_row(row);
+        for Table {
+            title,
+            columns,
+            rows,
+        } in self.tables()
+        {
+            let mut table = table(&columns);
+            for row in rows {
+                table.add_row(row);
+            }
+            text += &format!("\n{title}\n{}\n", table.trim_fmt());
         }
-        text += &format!("\n{}\n\n", rows.trim_fmt());
+        text += "\n";
         for goal in &self.goals {
             text += &format!("{}\n", goal.line());
         }
         for layer in &self.layers {
             text += &format!("{:>7.0} µs  {}\n", layer.us, layer.what);
+        }
+        for finding in &self.findings {
+            text += &format!("{finding}\n");
         }
         text
     }
@@ -138,41 +187,51 @@ impl Report {
         ]
     }
 
-    /// The table's cells, by [`COLUMNS`].
-    pub fn cells(&self) -> Vec<[String; 8]> {
-        let whole = |value: f64| thousands(value.round() as u64);
-        let cells = self.rows.0.iter().map(|row| {
-            let per_second = row.per_second();
-            [
-                row.target.clone(),
-                row.what.clone(),
-                thousands(row.clients as u64),
-                whole(per_second.median),
-                format!(
-                    "{} to {}",
-                    whole(per_second.lowest),
-                    whole(per_second.highest)
-                ),
-                whole(row.spread(|run| run.p50_us as f64).median),
-                whole(row.spread(|run| run.p99_us as f64).median),
-                thousands(row.failed()),
-            ]
-        });
-        cells.collect()
+    /// All tables, with the one of what clients did.
+    pub fn tables(&self) -> Vec<Table> {
+        let mut tables = self.tables.clone();
+        if !self.rows.is_empty() {
+            tables.insert(0, compared(&self.rows));
+        }
+        tables
     }
 }
 
-/// The table's columns; those of numbers begin with `>`.
-pub const COLUMNS: [&str; 8] = [
-    "target",
-    "what",
-    ">clients",
-    ">a second",
-    ">of all runs",
-    ">p50 µs",
-    ">p99 µs",
-    ">failed",
-];
+/// What clients did, as a table.
+fn compared(rows: &Rows) -> Table {
+    let whole = |value: f64| thousands(value.round() as u64);
+    let cells = rows.0.iter().map(|row| {
+        let per_second = row.per_second();
+        vec![
+            row.target.clone(),
+            row.what.clone(),
+            thousands(row.clients as u64),
+            whole(per_second.median),
+            format!(
+                "{} to {}",
+                whole(per_second.lowest),
+                whole(per_second.highest)
+            ),
+            whole(row.spread(|run| run.p50_us as f64).median),
+            whole(row.spread(|run| run.p99_us as f64).median),
+            thousands(row.failed()),
+        ]
+    });
+    Table {
+        title: "All figures".into(),
+        columns: vec![
+            "target",
+            "what",
+            ">clients",
+            ">a second",
+            ">of all runs",
+            ">p50 µs",
+            ">p99 µs",
+            ">failed",
+        ],
+        rows: cells.collect(),
+    }
+}
 
 impl Goal {
     /// In one line.

@@ -1,5 +1,6 @@
 //! What load is put on, each by its own protocol, started on this machine and ended with the run.
 
+pub mod cluster;
 pub mod etcd;
 pub mod nodes;
 pub mod semaphore;
@@ -14,7 +15,7 @@ use tonic::Status;
 pub const TTL_S: u64 = 3_600;
 
 /// An error by what it is, so that the same ones are counted together.
-fn told(status: &Status) -> String {
+pub fn told(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 

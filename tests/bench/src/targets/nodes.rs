@@ -2,18 +2,16 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use api::v1;
-use api::v1::budget_service_client::BudgetServiceClient;
-use api::v1::change::Change;
 use api::v1::hold_request::Request as Up;
 use api::v1::hold_response::Response as Down;
 use api::v1::lease_service_client::LeaseServiceClient;
-use preau::parts::{Children, Failure, Home, Leaders, Ports};
+use preau::parts::Failure;
 use tonic::transport::Channel;
 
-use super::{TTL_S, make, told};
+use super::cluster::{Cluster, pool};
+use super::{TTL_S, told};
 use crate::load::{Client, Phase, connect};
 
 /// The pool that the load works on, and its regions.
@@ -24,13 +22,11 @@ const NOMINAL: u64 = 1_000_000;
 /// Leases of one call of a [`Batcher`].
 pub const BATCH: usize = 64;
 /// What each node is told beyond where it is: to take on as many requests at a time as clients make.
-const FLAGS: [&str; 2] = ["--limits-in-flight", "131072"];
-/// How long the cluster may take to say who leads it.
-const LEADER_WITHIN: Duration = Duration::from_secs(20);
+pub const FLAGS: [&str; 2] = ["--limits-in-flight", "131072"];
 
-/// A cluster.
+/// A cluster with the pool.
 pub struct Nodes {
-    pub children: Children,
+    pub cluster: Cluster,
     pub door: Door,
 }
 
@@ -42,59 +38,43 @@ pub struct Door {
 }
 
 impl Nodes {
-    /// Starts one by the binary `preau` in `dir`, and makes the pool.
-    pub async fn start(preau: &Path, dir: &Path) -> Result<Self, Failure> {
-        let home = Home::new(Some(&make(dir)?), Ports::Free)?;
-        let flags = FLAGS.map(str::to_owned);
-        let children = Children::start(preau, home, &flags).await?;
-        let mut leaders = Leaders::new(&children.addresses())?;
-        leaders.wait(LEADER_WITHIN).await?;
-        let leader = leaders.seen().map(|leader| leader.address.clone());
+    /// Starts one by the binary `preau` in `dir`, and makes the pool. `flags` go to each node.
+    pub async fn start(preau: &Path, dir: &Path, flags: &[&str]) -> Result<Self, Failure> {
+        let mut cluster = Cluster::start(preau, dir, flags).await?;
+        let regions = (0..REGIONS).map(|number| (region(number), NOMINAL));
+        cluster
+            .configure(pool(POOL, regions, TTL_S).collect())
+            .await?;
         let door = Door {
-            leader: leader.unwrap_or_default(),
+            leader: cluster.leader().await?.address,
             generation: AtomicU32::new(0),
         };
-        door.make_pool().await?;
-        Ok(Self { children, door })
+        Ok(Self { cluster, door })
+    }
+}
+
+/// The first request of a holder, for one slot.
+pub fn take(region: &str, holder: String) -> v1::LeaseRequest {
+    v1::LeaseRequest {
+        pool: POOL.into(),
+        region: region.into(),
+        holder,
+        epoch: 1,
+        seq: 1,
+        wanted: 1,
+    }
+}
+
+/// Asks how the pool stands, which whoever answers must know as it is now.
+pub fn inspect() -> v1::InspectRequest {
+    v1::InspectRequest {
+        pool: POOL.into(),
+        region: region(0),
+        stale: false,
     }
 }
 
 impl Door {
-    async fn make_pool(&self) -> Result<(), Failure> {
-        let pool = Change::SetPool(v1::SetPool {
-            name: POOL.into(),
-            capacity: NOMINAL * REGIONS as u64,
-            ttl_ms: Some(TTL_S * 1_000),
-            drift_ppm: None,
-        });
-        let regions = (0..REGIONS).map(|number| {
-            Change::SetRegion(v1::SetRegion {
-                pool: POOL.into(),
-                name: region(number),
-                nominal: NOMINAL,
-                ceiling: None,
-                weight: None,
-            })
-        });
-        let changes = std::iter::once(pool).chain(regions);
-        let request = v1::ConfigureRequest {
-            changes: changes
-                .map(|change| v1::Change {
-                    change: Some(change),
-                })
-                .collect(),
-            expected_revision: 0,
-            request_id: "bench".into(),
-        };
-        for channel in connect(&self.leader, 1).await? {
-            let made = BudgetServiceClient::new(channel)
-                .configure(request.clone())
-                .await;
-            made.map_err(|e| Failure::operation(format!("can't make the pool: {}", told(&e))))?;
-        }
-        Ok(())
-    }
-
     /// Clients without leases that make one call for each.
     pub async fn callers(&self, count: usize) -> Result<Vec<Caller>, Failure> {
         let doors = self.clients(count).await?;
@@ -124,7 +104,8 @@ impl Door {
     }
 }
 
-fn region(number: usize) -> String {
+/// The name of a region, by number.
+pub fn region(number: usize) -> String {
     format!("region-{number:02}")
 }
 
@@ -156,14 +137,7 @@ impl Held {
 
     fn take(&mut self) -> v1::LeaseRequest {
         self.taken += 1;
-        v1::LeaseRequest {
-            pool: POOL.into(),
-            region: self.region.clone(),
-            holder: format!("{}-{}", self.name, self.taken),
-            epoch: 1,
-            seq: 1,
-            wanted: 1,
-        }
+        take(&self.region, format!("{}-{}", self.name, self.taken))
     }
 
     fn granted(&mut self, grant: v1::Grant) -> Result<(), String> {
