@@ -23,13 +23,20 @@ pub(crate) fn name(field: &str, name: &str) -> Result<(), Refusal> {
 /// As [`name()`], of at most `most` bytes.
 pub(crate) fn text(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
     let fits = (1..=most).contains(&text.len());
-    if fits && text.trim() == text && !text.chars().any(char::is_control) {
+    if fits && is_printable(text) {
         return Ok(());
     }
     let shown: String = text.chars().take(most).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };
     let expected = format!("1 to {most} bytes of printable text without white space at either end");
     Err(invalid(field, format!("{shown:?}{more}"), expected))
+}
+
+/// Whether it is printable, without white space at either end.
+fn is_printable(text: &str) -> bool {
+    // Most names have nothing but these in them.
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        || text.trim() == text && !text.chars().any(char::is_control)
 }
 
 /// A number of slots.

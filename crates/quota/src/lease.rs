@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Bucket;
 use crate::limits::{MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, STALE_MS, TTL_MS};
 use crate::outcome::{Admission, Claimed, Grant, LeaseId, Refusal};
+use crate::places::Places;
 use crate::soonest::Soonest;
 
 /// Bits of a lease's id that say where it is kept; the others are a number that is never used twice.
@@ -164,13 +165,14 @@ pub(crate) struct NewLease {
     pub holder: ArcStr,
     pub epoch: u64,
     pub seq: u64,
+    pub wanted: u64,
     pub until_ms: u64,
 }
 
 /// All leases.
 #[derive(Debug)]
 pub(crate) struct Leases {
-    places: Vec<Option<Lease>>,
+    places: Places,
     /// Free places before the end of `places`: the lowest is used first.
     free: BTreeSet<u32>,
     /// The number in the next lease's id.
@@ -184,7 +186,7 @@ pub(crate) struct Leases {
 impl Default for Leases {
     fn default() -> Self {
         Self {
-            places: Vec::new(),
+            places: Places::default(),
             free: BTreeSet::new(),
             next_number: 1,
             queue: Soonest::default(),
@@ -220,16 +222,16 @@ impl Leases {
     }
 
     pub fn get(&self, place: u32) -> Option<&Lease> {
-        self.places.get(place as usize)?.as_ref()
+        self.places.get(place)
     }
 
     pub fn get_mut(&mut self, place: u32) -> Option<&mut Lease> {
-        self.places.get_mut(place as usize)?.as_mut()
+        self.places.get_mut(place)
     }
 
     /// Whether another lease can be made without forgetting one that ended.
     pub fn is_full(&self) -> bool {
-        self.free.is_empty() && self.places.len() >= MAX_LEASES
+        self.free.is_empty() && self.places.len() as usize >= MAX_LEASES
     }
 
     /// The lease that ended first of all that are remembered.
@@ -258,7 +260,7 @@ impl Leases {
 
     /// Makes a live lease without slots. The caller has seen that there is room.
     pub fn insert(&mut self, new: NewLease) -> u32 {
-        let place = self.free.pop_first().unwrap_or(self.places.len() as u32);
+        let place = self.free.pop_first().unwrap_or(self.places.len());
         let id = LeaseId::new(self.next_number, place);
         self.next_number += 1;
         let NewLease {
@@ -267,6 +269,7 @@ impl Leases {
             holder,
             epoch,
             seq,
+            wanted,
             until_ms,
         } = new;
         let lease = Lease {
@@ -280,7 +283,7 @@ impl Leases {
             given: Given::default(),
             phase: Phase::Live,
             slots: 0,
-            wanted: 0,
+            wanted,
             until_ms,
             reporting: None,
         };
@@ -295,22 +298,14 @@ impl Leases {
         } else {
             self.queue.add(place, lease.until_ms);
         }
-        let at = place as usize;
-        while self.places.len() <= at {
-            if self.places.len() == self.places.capacity() {
-                // By little, so that little of it lies idle.
-                self.places.reserve_exact(64 + self.places.len() / 16);
-            }
-            self.free.insert(self.places.len() as u32);
-            self.places.push(None);
-        }
+        self.free.extend(self.places.len()..place);
         self.free.remove(&place);
-        self.places[at] = Some(lease);
+        self.places.put(place, lease);
     }
 
     /// Remembers a lease as ended at `now_ms`. Its slots and its phase are the caller's to settle.
     pub fn end(&mut self, place: u32, now_ms: u64) {
-        if let Some(lease) = self.places.get_mut(place as usize).and_then(Option::as_mut) {
+        if let Some(lease) = self.places.get_mut(place) {
             self.ended.remove(&(lease.until_ms, place));
             lease.until_ms = now_ms;
             self.ended.insert((now_ms, place));
@@ -319,13 +314,13 @@ impl Leases {
 
     /// Frees a place.
     pub fn forget(&mut self, place: u32) -> Option<Lease> {
-        let lease = self.places.get_mut(place as usize)?.take()?;
+        let lease = self.places.take(place)?;
         self.ended.remove(&(lease.until_ms, place));
         self.free.insert(place);
         // Places at the end shrink away, so that what is kept depends on the leases alone.
-        while self.places.last().is_some_and(Option::is_none) {
-            self.places.pop();
-            self.free.remove(&(self.places.len() as u32));
+        let len = self.places.len();
+        while self.free.last().is_some_and(|&last| last >= len) {
+            self.free.pop_last();
         }
         Some(lease)
     }
@@ -338,7 +333,7 @@ impl Leases {
 }
 
 /// When the lease at a place runs out, if there is one that counts.
-fn runs_out_ms(places: &[Option<Lease>], place: u32) -> Option<u64> {
-    let lease = places.get(place as usize)?.as_ref()?;
+fn runs_out_ms(places: &Places, place: u32) -> Option<u64> {
+    let lease = places.get(place)?;
     (lease.phase != Phase::Ended).then_some(lease.until_ms)
 }

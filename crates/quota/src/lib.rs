@@ -20,6 +20,7 @@ mod lease;
 pub mod limits;
 mod order;
 mod outcome;
+mod places;
 mod pool;
 mod queue_view;
 mod ranked;

@@ -10,14 +10,21 @@ use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES};
 use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply, Returned};
 use crate::state::State;
 
+impl Take {
+    /// Sees to it that each field is good by itself.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        check::name("pool", &self.pool)?;
+        check::name("region", &self.region)?;
+        check::name("holder", &self.holder)?;
+        check::positive("epoch", self.epoch)?;
+        check::positive("seq", self.seq)?;
+        check::slots("wanted", self.wanted)
+    }
+}
+
 impl State {
     pub(crate) fn take(&mut self, take: &Take) -> Outcome {
-        check::name("pool", &take.pool)?;
-        check::name("region", &take.region)?;
-        check::name("holder", &take.holder)?;
-        check::positive("epoch", take.epoch)?;
-        check::positive("seq", take.seq)?;
-        check::slots("wanted", take.wanted)?;
+        take.check()?;
         let at = self.pool_place(&take.pool)?;
         let pool = self.pool_at(at)?;
         let region =
@@ -60,18 +67,22 @@ impl State {
             }
         }
 
-        self.make_room(at, &take.holder)?;
+        let known = current.is_some().then_some(take.holder.as_str());
+        self.make_room(at, known)?;
         if let Some(place) = current {
             self.supersede(place);
         }
         let until_ms = self.now_ms.saturating_add(ttl_ms);
-        let (epoch, seq) = (take.epoch, take.seq);
+        let &Take {
+            epoch, seq, wanted, ..
+        } = take;
         let new = NewLease {
             pool: at,
             region,
             holder: name.clone(),
             epoch,
             seq,
+            wanted,
             until_ms,
         };
         let place = self.leases.insert(new);
@@ -82,11 +93,11 @@ impl State {
                 .or_insert_with(|| Holder::new(place));
         }
         self.count_new(place);
-        Ok(self.keep(place, take.seq, 0, take.wanted))
+        Ok(self.keep(place, seq, 0, wanted))
     }
 
-    /// Sees to it that a holder can have one more lease.
-    fn make_room(&mut self, pool: u32, holder: &str) -> Result<(), Refusal> {
+    /// Sees to it that there can be one more lease, of a holder that is known already or of a new one.
+    fn make_room(&mut self, pool: u32, known: Option<&str>) -> Result<(), Refusal> {
         let too_many = |what: String, most: usize| {
             Err(Refusal::TooMany {
                 what,
@@ -96,10 +107,11 @@ impl State {
         if self.leases.next_number > MAX_LEASE_NUMBER {
             return too_many("leases ever made".into(), MAX_LEASE_NUMBER as usize);
         }
-        let known = self.pools[pool as usize]
-            .as_ref()
-            .and_then(|p| p.holders.get(holder));
-        if let Some(known) = known.filter(|h| h.older().len() + 1 >= MAX_CLOSING_PER_HOLDER) {
+        let pool = self.pools[pool as usize].as_ref();
+        let known = known.and_then(|name| pool?.holders.get_key_value(name));
+        if let Some((name, known)) =
+            known.filter(|(_, holder)| holder.older().len() + 1 >= MAX_CLOSING_PER_HOLDER)
+        {
             let ended = |place: &&u32| {
                 self.leases
                     .get(**place)
@@ -108,7 +120,7 @@ impl State {
             match known.older().iter().find(ended).copied() {
                 Some(place) => self.forget(place),
                 None => {
-                    let what = format!("leases of holder {holder:?} that have yet to run out");
+                    let what = format!("leases of holder {name:?} that have yet to run out");
                     return too_many(what, MAX_CLOSING_PER_HOLDER);
                 }
             }

@@ -209,6 +209,26 @@ impl State {
     }
 }
 
+impl Command {
+    /// Looks at the fields alone.
+    ///
+    /// # Errors
+    /// Where one is refused whatever the budget: a field that an empty budget refuses, any does.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Take(take) => take.check(),
+            // Their lease is looked for first.
+            Self::Renew(_) | Self::Return(_) | Self::Report(_) | Self::ReportV2(_) => Ok(()),
+            Self::RemoveHolder(_) | Self::Configure(_) | Self::Due(_) => {
+                match State::default().run(self) {
+                    Err(refusal @ Refusal::Invalid { .. }) => Err(refusal),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
 /// What one lease adds to the figures of its region.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counted {

@@ -20,6 +20,14 @@ fn ent() -> Take {
 }
 
 #[test]
+fn good_fields_are_let_by_whatever_they_name() {
+    for command in [take("normandie", "h", 1, 1, 1), renew(LeaseId(1), 1, 1, 1)] {
+        by_fields_alone(&command);
+        assert_eq!(command.check(), Ok(()));
+    }
+}
+
+#[test]
 fn fields_of_take() {
     let f = &mut fixture();
     let long = "x".repeat(MAX_NAME_BYTES + 1);

@@ -8,7 +8,7 @@ use quota::{Command, Reply};
 use tonic::Status;
 
 use super::lease::Reporting;
-use super::{ANSWER_BYTES, Context, check_fields, refuse};
+use super::{ANSWER_BYTES, Context, refuse};
 use crate::gate::Call;
 
 /// Most requests of one call.
@@ -100,7 +100,9 @@ impl Context {
             }
             None => return Err(nothing()),
         };
-        check_fields(&command).map_err(|refusal| status::refused(&refusal))?;
+        command
+            .check()
+            .map_err(|refusal| status::refused(&refusal))?;
         Ok((command, told))
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::status::{self, Reason};
 use api::v1;
-use quota::{Batch, Command, Refusal, Reply, State};
+use quota::{Command, Reply, State};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -106,7 +106,9 @@ impl Context {
 
     /// Has a command carried out by all, once its fields are good.
     async fn propose(&self, command: Command) -> Result<Reply, Status> {
-        check_fields(&command).map_err(|refusal| status::refused(&refusal))?;
+        command
+            .check()
+            .map_err(|refusal| status::refused(&refusal))?;
         match self.core.propose(command).await {
             Ok(outcome) => outcome.map_err(|refusal| status::refused(&refusal)),
             Err(error) => Err(self.failed(error)),
@@ -186,53 +188,4 @@ fn regions(state: &State, pool: &str) -> Vec<v1::RegionStatus> {
     regions
         .map(|(region, queue)| api::region(region, queue, &rules))
         .collect()
-}
-
-/// Keeps commands out of the log that can't be right: a field that an empty budget refuses, any does.
-fn check_fields(command: &Command) -> Result<(), Refusal> {
-    let batch = Batch {
-        time_ms: 0,
-        commands: vec![command.clone()],
-    };
-    match State::default().apply(&batch).pop() {
-        Some(Err(refusal @ Refusal::Invalid { .. })) => Err(refusal),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use quota::{Renew, Take};
-
-    use super::*;
-
-    fn take() -> Take {
-        Take {
-            pool: "ent".into(),
-            region: "normandie".into(),
-            holder: "h".into(),
-            epoch: 1,
-            seq: 1,
-            wanted: 1,
-        }
-    }
-
-    #[test]
-    fn bad_fields_are_kept_out_of_the_log_and_all_else_is_not() {
-        let long = Take {
-            holder: "h".repeat(129),
-            ..take()
-        };
-        let refusal = check_fields(&Command::Take(long)).expect_err("too long");
-        assert!(refusal.to_string().starts_with("holder: "), "{refusal}");
-        // Whether these can be depends on the budget.
-        assert_eq!(check_fields(&Command::Take(take())), Ok(()));
-        let renew = Renew {
-            lease: quota::LeaseId(1),
-            seq: 1,
-            kept: 1,
-            wanted: 1,
-        };
-        assert_eq!(check_fields(&Command::Renew(renew)), Ok(()));
-    }
 }

@@ -52,9 +52,18 @@ pub fn fixture() -> Fixture {
 /// The command is refused with these words, and the state is the same to the byte.
 #[track_caller]
 pub fn refused(fixture: &mut Fixture, command: Command, words: &str) -> Refusal {
+    by_fields_alone(&command);
     let before = fixture.state.snapshot();
     let refusal = run(&mut fixture.state, NOW, command).expect_err("refused");
     assert_eq!(refusal.to_string(), words);
     assert!(fixture.state.snapshot() == before, "something has changed");
     refusal
+}
+
+/// What a look at a command's fields refuses is what an empty budget finds wrong with them.
+#[track_caller]
+pub fn by_fields_alone(command: &Command) {
+    let invalid = |refusal: &Refusal| matches!(refusal, Refusal::Invalid { .. });
+    let empty = run(&mut State::default(), 0, command.clone());
+    assert_eq!(command.check().err(), empty.err().filter(invalid));
 }
