@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::invalid;
 use crate::command::Configure;
 use crate::draft::{Draft, PoolDraft, RegionDraft};
-use crate::holder::Holder;
 use crate::lease::Phase;
 use crate::limits::{MAX_CHANGES, MAX_POOLS, MAX_REGIONS_PER_POOL};
 use crate::outcome::{Configured, Draining, Outcome, Refusal, Reply};
@@ -233,8 +232,8 @@ impl State {
     fn leases_of(&self, pool: u32) -> Vec<u32> {
         let holders = self.pools[pool as usize]
             .iter()
-            .flat_map(|p| p.holders.values());
-        holders.flat_map(Holder::leases).collect()
+            .flat_map(|pool| pool.holders.iter());
+        holders.flat_map(|holder| holder.leases()).collect()
     }
 }
 

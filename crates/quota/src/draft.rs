@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::calendar::{Scheduled, check_entries, replaced};
 use crate::check::{self, invalid};
@@ -225,7 +225,7 @@ fn set_floor(floors: &mut Floors, holder: Option<&str>, slots: u64) -> Result<()
             });
         }
         Some(holder) => {
-            floors.of.insert(ArcStr::from(holder), slots);
+            floors.of.insert(SmolStr::from(holder), slots);
         }
     }
     Ok(())

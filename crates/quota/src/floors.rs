@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::check::invalid;
 use crate::outcome::Refusal;
@@ -18,9 +18,9 @@ pub(crate) struct Floors {
     /// Slots that all holders that report share.
     pub shared: u64,
     /// Slots of single holders.
-    pub of: BTreeMap<ArcStr, u64>,
+    pub of: BTreeMap<SmolStr, u64>,
     /// What each life of a holder was told, where it is anything.
-    pub told: BTreeMap<(ArcStr, u64), u64>,
+    pub told: BTreeMap<(SmolStr, u64), u64>,
     /// Sum of what was told.
     pub told_sum: u64,
 }
@@ -37,7 +37,7 @@ impl Floors {
     }
 
     /// What a life of a holder was told.
-    pub fn told(&self, holder: &ArcStr, epoch: u64) -> u64 {
+    pub fn told(&self, holder: &SmolStr, epoch: u64) -> u64 {
         if self.told.is_empty() {
             return 0;
         }
@@ -46,7 +46,7 @@ impl Floors {
     }
 
     /// Whether the holder may go by the floor that it says it does.
-    pub fn check(&self, holder: &ArcStr, epoch: u64, floor: u64) -> Result<(), Refusal> {
+    pub fn check(&self, holder: &SmolStr, epoch: u64, floor: u64) -> Result<(), Refusal> {
         let told = self.told(holder, epoch);
         if floor <= told {
             return Ok(());
@@ -59,7 +59,7 @@ impl Floors {
     /// shared among `sharers`. It grows by `room` at most, and within what no other was told.
     pub fn tell(
         &mut self,
-        holder: &ArcStr,
+        holder: &SmolStr,
         epoch: u64,
         confirmed: u64,
         sharers: u64,
@@ -80,7 +80,7 @@ impl Floors {
     }
 
     /// Sets what a life of a holder was told.
-    pub fn set_told(&mut self, holder: &ArcStr, epoch: u64, slots: u64) {
+    pub fn set_told(&mut self, holder: &SmolStr, epoch: u64, slots: u64) {
         let key = (holder.clone(), epoch);
         let before = if slots == 0 {
             self.told.remove(&key)
@@ -97,14 +97,14 @@ impl Floors {
 
     /// Nobody goes by what the lives of a holder were told.
     pub fn release(&mut self, holder: &str) {
-        let gone: Vec<(ArcStr, u64)> = self.lives(holder).map(|(key, _)| key.clone()).collect();
+        let gone: Vec<(SmolStr, u64)> = self.lives(holder).map(|(key, _)| key.clone()).collect();
         for (holder, epoch) in gone {
             self.set_told(&holder, epoch, 0);
         }
     }
 
-    fn lives(&self, holder: &str) -> impl Iterator<Item = (&(ArcStr, u64), &u64)> {
-        let holder: ArcStr = ArcStr::from(holder);
+    fn lives(&self, holder: &str) -> impl Iterator<Item = (&(SmolStr, u64), &u64)> {
+        let holder: SmolStr = SmolStr::from(holder);
         self.told.range((holder.clone(), 0)..=(holder, u64::MAX))
     }
 }

@@ -1,14 +1,19 @@
-//! Which leases a holder has in a pool.
+//! Which leases the holders of a pool have.
 
-/// The leases of one holder.
-#[derive(Debug)]
-pub(crate) struct Holder {
-    /// The newest lease, live or not.
-    pub current: u32,
-    /// What few holders have: any other lease, or an epoch above that of the newest.
-    past: Option<Box<Past>>,
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use smol_str::SmolStr;
+
+/// The holders of a pool, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    /// The newest lease of each, live or not.
+    newest: BTreeMap<SmolStr, u32>,
+    past: BTreeMap<SmolStr, Past>,
 }
 
+/// What few holders have: any other lease, or an epoch above that of the newest.
 #[derive(Debug)]
 struct Past {
     /// The highest epoch seen, which outlasts the lease that was taken with it.
@@ -17,62 +22,94 @@ struct Past {
     older: Vec<u32>,
 }
 
-impl Holder {
-    /// With one lease alone.
-    pub fn new(current: u32) -> Self {
-        Self {
-            current,
-            past: None,
-        }
-    }
+/// One holder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder<'a> {
+    pub name: &'a SmolStr,
+    /// The newest lease, live or not.
+    pub newest: u32,
+    past: Option<&'a Past>,
+}
 
+impl<'a> Holder<'a> {
     /// The highest epoch seen, where the newest lease has this one.
     pub fn epoch(&self, newest: u64) -> u64 {
-        self.past.as_ref().map_or(newest, |past| past.epoch)
+        self.past.map_or(newest, |past| past.epoch)
     }
 
     /// Leases that others superseded and that are still known.
-    pub fn older(&self) -> &[u32] {
-        self.past.as_ref().map_or(&[], |past| &past.older)
+    pub fn older(&self) -> &'a [u32] {
+        self.past.map_or(&[], |past| &past.older)
     }
 
     /// All leases, the newest last.
-    pub fn leases(&self) -> impl Iterator<Item = u32> {
-        self.older().iter().copied().chain([self.current])
+    pub fn leases(&self) -> impl Iterator<Item = u32> + use<'a> {
+        self.older().iter().copied().chain([self.newest])
+    }
+}
+
+impl Holders {
+    pub fn get(&self, name: &str) -> Option<Holder<'_>> {
+        let holder = self.newest.get_key_value(name);
+        holder.map(|holder| self.holder(holder))
     }
 
-    /// Takes on a lease that supersedes the newest.
-    pub fn supersede(&mut self, place: u32, epoch: u64) {
-        let older = std::mem::replace(&mut self.current, place);
-        self.remember(epoch, vec![older]);
+    /// All of them in order, or those in a range.
+    pub fn range(&self, from: Bound<&str>, to: Bound<&str>) -> impl Iterator<Item = Holder<'_>> {
+        let range = self.newest.range::<str, _>((from, to));
+        range.map(|holder| self.holder(holder))
     }
 
-    /// Has seen this epoch and has these leases beside the newest, after those it has.
-    pub fn remember(&mut self, epoch: u64, older: Vec<u32>) {
-        match &mut self.past {
-            Some(past) => {
-                past.epoch = epoch;
-                past.older.extend(older);
-            }
-            None => self.past = Some(Box::new(Past { epoch, older })),
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Holder<'_>> {
+        self.newest.iter().map(|holder| self.holder(holder))
+    }
+
+    fn holder<'a>(&'a self, (name, &newest): (&'a SmolStr, &u32)) -> Holder<'a> {
+        let past = self.past.get(name);
+        Holder { name, newest, past }
+    }
+
+    /// A holder takes a lease in this epoch, beside those that it has.
+    pub fn take(&mut self, name: SmolStr, place: u32, epoch: u64) {
+        let older = self.newest.insert(name.clone(), place);
+        if let Some(older) = older {
+            self.remember(name, epoch, [older]);
         }
     }
 
-    /// Forgets a lease, and says whether any is left. `epoch` is that of a lease.
-    pub fn forget(&mut self, place: u32, epoch: impl Fn(u32) -> Option<u64>) -> bool {
-        let Some(past) = &mut self.past else {
-            return self.current != place;
+    /// A holder has seen this epoch and has these leases beside the newest, after those that are known.
+    pub fn remember(&mut self, name: SmolStr, epoch: u64, older: impl IntoIterator<Item = u32>) {
+        let past = self.past.entry(name).or_insert(Past {
+            epoch,
+            older: Vec::new(),
+        });
+        past.epoch = epoch;
+        past.older.extend(older);
+    }
+
+    /// Forgets a lease of a holder, and the holder with its last one. `epoch` is that of a lease.
+    pub fn forget(&mut self, name: &str, place: u32, epoch: impl Fn(u32) -> Option<u64>) {
+        let Some(newest) = self.newest.get_mut(name) else {
+            return;
         };
-        if self.current != place {
+        let Some(past) = self.past.get_mut(name) else {
+            if *newest == place {
+                self.newest.remove(name);
+            }
+            return;
+        };
+        if *newest != place {
             past.older.retain(|&older| older != place);
-        } else if let Some(newest) = past.older.pop() {
-            self.current = newest;
+        } else if let Some(older) = past.older.pop() {
+            *newest = older;
         } else {
-            return false;
+            self.newest.remove(name);
+            self.past.remove(name);
+            return;
         }
-        if past.older.is_empty() && epoch(self.current) == Some(past.epoch) {
-            self.past = None;
+        if past.older.is_empty() && epoch(*newest) == Some(past.epoch) {
+            self.past.remove(name);
         }
-        true
     }
 }

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::command::Bucket;
 use crate::limits::{MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, STALE_MS, TTL_MS};
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
     pub id: LeaseId,
     pub pool: u16,
     pub region: u16,
-    pub holder: ArcStr,
+    pub holder: SmolStr,
     pub epoch: u64,
     /// The last request carried out, and its answer.
     pub seq: u64,
@@ -162,7 +162,7 @@ impl Lease {
 pub(crate) struct NewLease {
     pub pool: u32,
     pub region: u32,
-    pub holder: ArcStr,
+    pub holder: SmolStr,
     pub epoch: u64,
     pub seq: u64,
     pub wanted: u64,

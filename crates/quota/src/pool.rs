@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::calendar::Scheduled;
 use crate::claims::Claims;
 use crate::door::Door;
 use crate::floors::Floors;
-use crate::holder::Holder;
+use crate::holder::Holders;
 use crate::lease::Given;
 use crate::limits::REPORTING_ROUND_MS;
 use crate::ranked::Ranked;
@@ -22,7 +22,7 @@ use crate::waiting::Waiting;
 /// A budget and who shares it.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub name: ArcStr,
+    pub name: SmolStr,
     pub capacity: u64,
     pub ttl_ms: u64,
     pub drift_ppm: u32,
@@ -34,9 +34,9 @@ pub(crate) struct Pool {
     pub dirty: bool,
     /// Cluster time of the last round.
     pub round_ms: u64,
-    pub region_index: BTreeMap<ArcStr, u32>,
+    pub region_index: BTreeMap<SmolStr, u32>,
     pub regions: Vec<Option<Region>>,
-    pub holders: BTreeMap<ArcStr, Holder>,
+    pub holders: Holders,
     /// Shared with whoever answers a report by them, outside of the state.
     pub rules: Arc<Rules>,
     /// How many times the rules were set, from 1.
@@ -58,7 +58,7 @@ pub(crate) struct Pool {
 /// A region's terms and figures.
 #[derive(Debug)]
 pub(crate) struct Region {
-    pub name: ArcStr,
+    pub name: SmolStr,
     pub nominal: u64,
     pub ceiling: Option<u64>,
     pub weight: u32,
@@ -121,7 +121,7 @@ impl Pool {
             round_ms: 0,
             region_index: BTreeMap::new(),
             regions: Vec::new(),
-            holders: BTreeMap::new(),
+            holders: Holders::default(),
             rules: Arc::default(),
             rules_revision: 1,
             gate: Gate::default(),

@@ -1,12 +1,11 @@
 //! The whole state from bytes. A checksum tells damage from chance; what it can't tell is whether the
 //! state is one that can be, so each thing is checked as it is put in its place.
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::batch::DecodeError;
 use crate::calendar::{CalendarEntry, check_entries};
 use crate::check;
-use crate::holder::Holder;
 use crate::lease::{Lease, MAX_LEASE_NUMBER, Phase};
 use crate::limits::{
     DRIFT_PPM, MAX_CLOSING_PER_HOLDER, MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, MAX_SLOTS,
@@ -170,7 +169,7 @@ impl State {
     }
 
     fn restore_holder(&mut self, at: u32, from: HolderV3<'_>) -> Result<(), DecodeError> {
-        let name = ArcStr::from(&*from.name);
+        let name = SmolStr::from(&*from.name);
         let what = || format!("holder {name:?} can't be as it is said to be");
         that(
             check::name("name", &name).is_ok()
@@ -188,21 +187,23 @@ impl State {
             that(i == newest || !live, what)?;
             older.push(self.restore_lease(at, &name, lease)?);
         }
-        let current = older.pop().ok_or_else(|| damaged(what()))?;
-        let mut holder = Holder::new(current);
-        if !older.is_empty() || self.epoch_of(&holder) != from.epoch {
-            holder.remember(from.epoch, older);
+        let newest = older.pop().ok_or_else(|| damaged(what()))?;
+        let epoch = self.leases.get(newest).map(|lease| lease.epoch);
+        let Some(pool) = self.pools[at as usize].as_mut() else {
+            return Ok(());
+        };
+        that(pool.holders.get(&name).is_none(), what)?;
+        pool.holders.take(name.clone(), newest, from.epoch);
+        if !older.is_empty() || epoch != Some(from.epoch) {
+            pool.holders.remember(name, from.epoch, older);
         }
-        let known = self.pools[at as usize]
-            .as_mut()
-            .and_then(|pool| pool.holders.insert(name.clone(), holder));
-        that(known.is_none(), what)
+        Ok(())
     }
 
     fn restore_lease(
         &mut self,
         pool: u32,
-        holder: &ArcStr,
+        holder: &SmolStr,
         from: LeaseV3<'_>,
     ) -> Result<u32, DecodeError> {
         let (id, place) = (from.id, from.id.place());

@@ -1,6 +1,6 @@
 //! Regions from bytes, and what their leases reported.
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::batch::DecodeError;
 use crate::check;
@@ -80,11 +80,11 @@ fn restore_floors(from: FloorsV3<'_>) -> Option<Floors> {
         check::name("holder", name).is_ok() && (1..=MAX_SLOTS).contains(&slots)
     };
     for (name, slots) in &from.of {
-        let twice = floors.of.insert(ArcStr::from(&**name), *slots);
+        let twice = floors.of.insert(SmolStr::from(&**name), *slots);
         (named(name, *slots) && twice.is_none()).then_some(())?;
     }
     for (name, epoch, slots) in &from.told {
-        let holder = ArcStr::from(&**name);
+        let holder = SmolStr::from(&**name);
         (named(name, *slots) && floors.told(&holder, *epoch) == 0).then_some(())?;
         floors.set_told(&holder, *epoch, *slots);
     }

@@ -1,10 +1,9 @@
 //! What front-ends ask, and the removal of one: leases taken, renewed and given back.
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::check;
 use crate::command::{RemoveHolder, Renew, Return, Take};
-use crate::holder::Holder;
 use crate::lease::{Asked, Given, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
 use crate::limits::{MAX_CLOSING_PER_HOLDER, MAX_LEASES};
 use crate::outcome::{HolderRemoved, Outcome, Refusal, Reply, Returned};
@@ -35,21 +34,14 @@ impl State {
                     pool: take.pool.clone(),
                     region: take.region.clone(),
                 })?;
-        let (ttl_ms, holder) = (
-            pool.ttl_ms,
-            pool.holders.get_key_value(take.holder.as_str()),
-        );
-        let (name, current) = match holder {
-            Some((name, holder)) => {
-                let current = self.epoch_of(holder);
-                if take.epoch < current {
-                    let given = take.epoch;
-                    return Err(Refusal::StaleEpoch { given, current });
-                }
-                (name.clone(), Some(holder.current))
+        let (ttl_ms, holder) = (pool.ttl_ms, pool.holders.get(&take.holder));
+        if let Some(holder) = holder {
+            let (given, current) = (take.epoch, self.epoch_of(holder));
+            if given < current {
+                return Err(Refusal::StaleEpoch { given, current });
             }
-            None => (ArcStr::from(take.holder.as_str()), None),
-        };
+        }
+        let current = holder.map(|holder| holder.newest);
 
         let known = current.and_then(|place| Some((place, self.leases.get(place)?)));
         if let Some((place, lease)) = known.filter(|(_, lease)| lease.epoch == take.epoch) {
@@ -73,6 +65,7 @@ impl State {
             self.supersede(place);
         }
         let until_ms = self.now_ms.saturating_add(ttl_ms);
+        let name = SmolStr::from(take.holder.as_str());
         let &Take {
             epoch, seq, wanted, ..
         } = take;
@@ -87,10 +80,7 @@ impl State {
         };
         let place = self.leases.insert(new);
         if let Some(pool) = self.pools[at as usize].as_mut() {
-            let holder = pool.holders.entry(name);
-            holder
-                .and_modify(|holder| holder.supersede(place, epoch))
-                .or_insert_with(|| Holder::new(place));
+            pool.holders.take(name, place, epoch);
         }
         self.count_new(place);
         Ok(self.keep(place, seq, 0, wanted))
@@ -108,10 +98,8 @@ impl State {
             return too_many("leases ever made".into(), MAX_LEASE_NUMBER as usize);
         }
         let pool = self.pools[pool as usize].as_ref();
-        let known = known.and_then(|name| pool?.holders.get_key_value(name));
-        if let Some((name, known)) =
-            known.filter(|(_, holder)| holder.older().len() + 1 >= MAX_CLOSING_PER_HOLDER)
-        {
+        let known = known.and_then(|name| pool?.holders.get(name));
+        if let Some(known) = known.filter(|h| h.older().len() + 1 >= MAX_CLOSING_PER_HOLDER) {
             let ended = |place: &&u32| {
                 self.leases
                     .get(**place)
@@ -120,6 +108,7 @@ impl State {
             match known.older().iter().find(ended).copied() {
                 Some(place) => self.forget(place),
                 None => {
+                    let name = known.name;
                     let what = format!("leases of holder {name:?} that have yet to run out");
                     return too_many(what, MAX_CLOSING_PER_HOLDER);
                 }
@@ -285,9 +274,9 @@ impl State {
                 self.pools[at as usize]
                     .as_ref()?
                     .holders
-                    .get(remove.holder.as_str())
+                    .get(&remove.holder)
             })
-            .map(|holder| holder.current)
+            .map(|holder| holder.newest)
             .collect();
         let mut told = 0;
         for &at in &pools {

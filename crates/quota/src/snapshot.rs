@@ -179,8 +179,8 @@ impl State {
         let regions = (0..).zip(&pool.regions);
         let regions =
             regions.filter_map(|(place, region)| Some(region_v3(place, region.as_ref()?)));
-        let holders = pool.holders.iter().map(|(name, holder)| HolderV3 {
-            name: Cow::from(&**name),
+        let holders = pool.holders.iter().map(|holder| HolderV3 {
+            name: Cow::from(holder.name.as_str()),
             epoch: self.epoch_of(holder),
             leases: self.leases_v3(holder),
         });
@@ -201,7 +201,7 @@ impl State {
         }
     }
 
-    fn leases_v3(&self, holder: &Holder) -> Vec<LeaseV3<'_>> {
+    fn leases_v3(&self, holder: Holder<'_>) -> Vec<LeaseV3<'_>> {
         let places = holder.leases();
         places
             .filter_map(|place| Some(lease_v3(self.leases.get(place)?)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arcstr::ArcStr;
+use smol_str::SmolStr;
 
 use crate::batch::Batch;
 use crate::command::Command;
@@ -21,7 +21,7 @@ use crate::soonest::Soonest;
 pub struct State {
     pub(crate) now_ms: u64,
     pub(crate) revision: u64,
-    pub(crate) pool_index: BTreeMap<ArcStr, u32>,
+    pub(crate) pool_index: BTreeMap<SmolStr, u32>,
     pub(crate) pools: Vec<Option<Pool>>,
     pub(crate) leases: Leases,
     pub(crate) requests: Requests,
@@ -131,18 +131,13 @@ impl State {
         let Some(pool) = self.pools[lease.pool as usize].as_mut() else {
             return;
         };
-        let Some(holder) = pool.holders.get_mut(&lease.holder) else {
-            return;
-        };
-        let leases = &self.leases;
-        if !holder.forget(place, |place| Some(leases.get(place)?.epoch)) {
-            pool.holders.remove(&lease.holder);
-        }
+        let epoch = |place| Some(self.leases.get(place)?.epoch);
+        pool.holders.forget(&lease.holder, place, epoch);
     }
 
     /// The highest epoch of a holder that was seen.
-    pub(crate) fn epoch_of(&self, holder: &Holder) -> u64 {
-        let newest = self.leases.get(holder.current);
+    pub(crate) fn epoch_of(&self, holder: Holder<'_>) -> u64 {
+        let newest = self.leases.get(holder.newest);
         holder.epoch(newest.map_or(0, |lease| lease.epoch))
     }
 

@@ -242,8 +242,8 @@ impl State {
         };
         let to = holder.map_or(Bound::Unbounded, Bound::Included);
         pool.holders
-            .range::<str, _>((from, to))
-            .flat_map(|(_, holder)| {
+            .range(from, to)
+            .flat_map(|holder| {
                 let mut places: Vec<u32> = holder.leases().collect();
                 places.sort_by_key(|&place| self.leases.get(place).map(|lease| lease.id));
                 places

@@ -21,7 +21,8 @@ fn ent() -> Take {
 
 #[test]
 fn good_fields_are_let_by_whatever_they_name() {
-    for command in [take("normandie", "h", 1, 1, 1), renew(LeaseId(1), 1, 1, 1)] {
+    let renew = common::renew(LeaseId(1), 1, 1, 1);
+    for command in [take("normandie", "h", 1, 1, 1), renew] {
         by_fields_alone(&command);
         assert_eq!(command.check(), Ok(()));
     }
