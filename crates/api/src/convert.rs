@@ -26,9 +26,9 @@ impl From<v1::LeaseRequest> for Take {
             wanted,
         } = request;
         Self {
-            pool,
-            region,
-            holder,
+            pool: pool.into(),
+            region: region.into(),
+            holder: holder.into(),
             epoch,
             seq,
             wanted,

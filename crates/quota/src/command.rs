@@ -1,6 +1,7 @@
 //! What can be asked of the state machine.
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::calendar::CalendarEntry;
 use crate::codec;
@@ -34,11 +35,11 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Take {
     /// The pool's name.
-    pub pool: String,
+    pub pool: SmolStr,
     /// The region's name.
-    pub region: String,
+    pub region: SmolStr,
     /// The holder's name, unique within the pool.
-    pub holder: String,
+    pub holder: SmolStr,
     /// Which life of the holder this is, at least 1.
     pub epoch: u64,
     /// The request's number within the epoch, at least 1.

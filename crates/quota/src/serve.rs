@@ -1,7 +1,5 @@
 //! What front-ends ask, and the removal of one: leases taken, renewed and given back.
 
-use smol_str::SmolStr;
-
 use crate::check;
 use crate::command::{RemoveHolder, Renew, Return, Take};
 use crate::lease::{Asked, Given, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
@@ -31,8 +29,8 @@ impl State {
                 .region_index
                 .get(take.region.as_str())
                 .ok_or_else(|| Refusal::NoSuchRegion {
-                    pool: take.pool.clone(),
-                    region: take.region.clone(),
+                    pool: take.pool.to_string(),
+                    region: take.region.to_string(),
                 })?;
         let (ttl_ms, holder) = (pool.ttl_ms, pool.holders.get(&take.holder));
         if let Some(holder) = holder {
@@ -65,7 +63,7 @@ impl State {
             self.supersede(place);
         }
         let until_ms = self.now_ms.saturating_add(ttl_ms);
-        let name = SmolStr::from(take.holder.as_str());
+        let name = take.holder.clone();
         let &Take {
             epoch, seq, wanted, ..
         } = take;

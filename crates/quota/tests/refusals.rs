@@ -40,7 +40,7 @@ fn fields_of_take() {
         (long, shown),
     ];
     for (name, shown) in names {
-        let (pool, region, holder) = (name.clone(), name.clone(), name);
+        let [pool, region, holder] = [&name; 3].map(|name| name.as_str().into());
         let words = |field| format!("{field}: {shown} given, {A_NAME}");
         refused(f, Command::Take(Take { pool, ..ent() }), &words("pool"));
         refused(f, Command::Take(Take { region, ..ent() }), &words("region"));
@@ -66,7 +66,7 @@ fn fields_of_take() {
 #[test]
 fn take_where_it_can_not_be() {
     let f = &mut fixture();
-    let (pool, region) = ("pronote".to_owned(), "mayotte".to_owned());
+    let (pool, region) = ("pronote".into(), "mayotte".into());
     let no_pool = Command::Take(Take { pool, ..ent() });
     let no_region = Command::Take(Take { region, ..ent() });
     refused(f, no_pool, "pool \"pronote\" does not exist");

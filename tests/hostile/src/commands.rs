@@ -169,9 +169,9 @@ impl Run {
         self.seq += 1;
         Ok(match data.int_in_range(0..=15)? {
             0..=3 => Command::Take(Take {
-                pool: name(data, &POOLS)?,
-                region: name(data, &REGIONS)?,
-                holder: name(data, &HOLDERS)?,
+                pool: name(data, &POOLS)?.into(),
+                region: name(data, &REGIONS)?.into(),
+                holder: name(data, &HOLDERS)?.into(),
                 epoch: data.int_in_range(1..=3)?,
                 seq: self.seq,
                 wanted: slots(data)?,

@@ -73,8 +73,8 @@ fn live_on(mut state: State) {
         }
         if let Some(region) = regions.first() {
             let take = Take {
-                pool: pool.name.clone(),
-                region: region.name.clone(),
+                pool: pool.name.clone().into(),
+                region: region.name.clone().into(),
                 holder: "newcomer".into(),
                 epoch: 1,
                 seq: 1,

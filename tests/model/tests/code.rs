@@ -138,7 +138,7 @@ impl Code {
             Ask::Take { wanted } => Command::Take(quota::Take {
                 pool: POOL.into(),
                 region: "corse".into(),
-                holder: name(of),
+                holder: name(of).into(),
                 epoch,
                 seq,
                 wanted: wanted.into(),

@@ -201,7 +201,7 @@ impl Region {
             Request::Take { epoch, seq, wanted } => Command::Take(quota::Take {
                 pool: "ent".into(),
                 region: "normandie".into(),
-                holder: self.fronts[at].name.clone(),
+                holder: self.fronts[at].name.clone().into(),
                 epoch,
                 seq,
                 wanted,

@@ -285,7 +285,7 @@ mod tests {
             commands.push(Command::Take(Take {
                 pool: pool.into(),
                 region: region.into(),
-                holder: format!("h{holder}"),
+                holder: format!("h{holder}").into(),
                 epoch: 1,
                 seq: 1,
                 wanted: 1,

@@ -97,9 +97,9 @@ pub fn configure(state: &mut State, changes: &[Change]) {
 pub fn take(shape: Shape, holder: usize, seq: u64, wanted: u64) -> Command {
     let (pool, region) = (holder % shape.pools, holder / shape.pools % shape.regions);
     Command::Take(Take {
-        pool: format!("pool-{pool:02}"),
-        region: format!("region-{region:02}"),
-        holder: format!("gate-{holder:05}"),
+        pool: format!("pool-{pool:02}").into(),
+        region: format!("region-{region:02}").into(),
+        holder: format!("gate-{holder:05}").into(),
         epoch: 1,
         seq,
         wanted,

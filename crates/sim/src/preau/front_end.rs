@@ -113,9 +113,9 @@ impl FrontEnd {
         self.reported = now;
         let command = match self.lease {
             None => Command::Take(Take {
-                pool: POOL.to_owned(),
-                region: self.region_name.clone(),
-                holder: self.name.clone(),
+                pool: POOL.into(),
+                region: self.region_name.clone().into(),
+                holder: self.name.clone().into(),
                 epoch: EPOCH,
                 seq: self.seq,
                 wanted: 0,

@@ -91,8 +91,8 @@ fn country(regions: usize) -> Result<(State, Vec<LeaseId>), Failure> {
     for number in 0..=regions {
         let take = Take {
             pool: POOL.into(),
-            region: region(number),
-            holder: format!("holder-{number}"),
+            region: region(number).into(),
+            holder: format!("holder-{number}").into(),
             epoch: 1,
             seq: 1,
             wanted: if number < regions { NOMINAL } else { MAX_SLOTS },

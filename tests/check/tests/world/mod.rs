@@ -323,9 +323,9 @@ fn command(call: &Call) -> Command {
             seq,
             wanted,
         } => Command::Take(quota::Take {
-            pool,
-            region,
-            holder,
+            pool: pool.into(),
+            region: region.into(),
+            holder: holder.into(),
             epoch,
             seq,
             wanted,
