@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use preau::parts::{Failure, Signals};
 
+/// The load takes its part of the two cores, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Préau, by itself and beside others, on this machine.
 #[derive(Debug, Parser)]
 #[command(
