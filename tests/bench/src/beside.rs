@@ -52,6 +52,42 @@ struct Run<'a> {
     bar: &'a ProgressBar,
 }
 
+/// What Préau is measured beside.
+#[derive(Clone, Copy)]
+enum Other {
+    Etcd,
+    Redis(Fsync),
+}
+
+/// Has the others and then Préau take turns, as often as there are runs.
+async fn take_turns(
+    args: &Args,
+    ground: &Ground,
+    report: &mut Report,
+    others: &[Other],
+) -> Result<(), Failure> {
+    let bar = progress(args.steps(others.len()));
+    for _ in 0..args.ground.runs {
+        report.busy_before_percent.push(busy_percent().await);
+        let mut run = Run {
+            args,
+            ground,
+            rows: &mut report.rows,
+            bar: &bar,
+        };
+        for &other in others {
+            match other {
+                Other::Etcd => run.on_etcd().await?,
+                Other::Redis(sync) => run.on_redis(sync).await?,
+            }
+        }
+        run.on_nodes().await?;
+    }
+    bar.finish_and_clear();
+    report.notes = args.notes();
+    Ok(())
+}
+
 /// Beside three members of etcd.
 pub async fn etcd(args: &Args) -> Result<(), Failure> {
     let ground = Ground::new(
@@ -59,21 +95,8 @@ pub async fn etcd(args: &Args) -> Result<(), Failure> {
         vec![version(etcd::PROGRAM, etcd::PACKAGE)?],
     )?;
     let mut report = Report::new("beside-etcd", "Préau beside etcd", &ground.machine);
-    let bar = progress(args.steps(1));
-    for _ in 0..args.ground.runs {
-        report.busy_before_percent.push(busy_percent().await);
-        let mut run = Run {
-            args,
-            ground: &ground,
-            rows: &mut report.rows,
-            bar: &bar,
-        };
-        run.on_etcd().await?;
-        run.on_nodes().await?;
-    }
-    bar.finish_and_clear();
+    take_turns(args, &ground, &mut report, &[Other::Etcd]).await?;
     report.goals = goals_beside_etcd(&report.rows);
-    report.notes = args.notes();
     report.notes.push(
         "etcd keeps its keepalives in its leader's memory: none is replicated or synced, and after a change of \
          leader every lease has its full time again. Each of Préau's keepalives is a command in the log, on the \
@@ -91,23 +114,9 @@ pub async fn redis(args: &Args) -> Result<(), Failure> {
     let installed = version(semaphore::PROGRAM, semaphore::PACKAGE)?;
     let ground = Ground::new(&args.ground.place, vec![installed])?;
     let mut report = Report::new("beside-redis", "Préau beside Redis", &ground.machine);
-    let bar = progress(args.steps(Fsync::ALL.len()));
-    for _ in 0..args.ground.runs {
-        report.busy_before_percent.push(busy_percent().await);
-        let mut run = Run {
-            args,
-            ground: &ground,
-            rows: &mut report.rows,
-            bar: &bar,
-        };
-        for sync in Fsync::ALL {
-            run.on_redis(sync).await?;
-        }
-        run.on_nodes().await?;
-    }
-    bar.finish_and_clear();
+    let others = Fsync::ALL.map(Other::Redis);
+    take_turns(args, &ground, &mut report, &others).await?;
     report.goals = goals_beside_redis(&report.rows, args);
-    report.notes = args.notes();
     report.notes.push(
         "Redis is one process on one disk: what it has is gone with that, and nothing takes over. With \
          appendfsync always it syncs before it answers, with everysec up to a second of answers is lost in a \

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::Status;
 
-use super::whole;
+use super::{millis, whole};
 use crate::figures::Spread;
 use crate::ground::{Ground, Place, progress};
 use crate::load::{ANSWER_WITHIN, PAUSE, micros};
@@ -219,7 +219,7 @@ async fn kill(cluster: &mut Cluster, watch: &Watch) -> Result<Kill, Failure> {
         killed,
         next: next.node_id,
         answered_ms: first_us.saturating_sub(killed_us) as f64 / 1e3,
-        caught_up_ms: caught_up.as_secs_f64() * 1e3,
+        caught_up_ms: millis(caught_up),
     })
 }
 

@@ -3,6 +3,8 @@
 mod failover;
 mod restart;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use preau::parts::{Failure, thousands};
 
@@ -27,6 +29,10 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
         What::Restart(args) => restart::run(args).await,
         What::Failover(args) => failover::run(args).await,
     }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// A figure for people.

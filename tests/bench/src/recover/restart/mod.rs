@@ -13,6 +13,7 @@ use preau::parts::{Failure, thousands};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
+use super::millis;
 use crate::ground::{Ground, Place, progress};
 use crate::load::{Bounds, Phase, lazily, phase};
 use crate::machine::busy_percent;
@@ -286,10 +287,6 @@ async fn again(
     Err(Failure::operation(format!(
         "{what} after {BACK_WITHIN:.0?}: {why}"
     )))
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 impl Said {
