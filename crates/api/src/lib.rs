@@ -4,6 +4,7 @@
 mod change;
 pub mod connect;
 mod convert;
+mod gather;
 pub mod status;
 mod waiting;
 

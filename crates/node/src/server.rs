@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use api::connect;
+use api::connect::{self, Gathered};
 use api::v1;
 use api::v1::budget_service_server::BudgetServiceServer;
 use api::v1::cluster_service_server::ClusterServiceServer;
@@ -146,7 +146,8 @@ fn accept(incoming: Incoming, most: usize) -> impl Stream<Item = io::Result<Conn
                     Ok(accepted) => match Arc::clone(&places).try_acquire_owned() {
                         Ok(place) => {
                             let connection = Connection {
-                                accepted,
+                                stream: Gathered::new(accepted.stream),
+                                info: accepted.info,
                                 _place: place,
                             };
                             return Some((Ok(connection), (incoming, places)));
@@ -172,7 +173,8 @@ fn accept(incoming: Incoming, most: usize) -> impl Stream<Item = io::Result<Conn
 
 /// A connection and its place among those that may be.
 struct Connection {
-    accepted: Accepted,
+    stream: Gathered<Box<dyn connect::Stream>>,
+    info: TcpConnectInfo,
     _place: OwnedSemaphorePermit,
 }
 
@@ -180,7 +182,7 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.accepted.info.clone()
+        self.info.clone()
     }
 }
 
@@ -190,7 +192,7 @@ impl AsyncRead for Connection {
         cx: &mut TaskContext<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.accepted.stream).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -200,15 +202,15 @@ impl AsyncWrite for Connection {
         cx: &mut TaskContext<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.accepted.stream).poll_write(cx, buf)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.accepted.stream).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.accepted.stream).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -216,11 +218,11 @@ impl AsyncWrite for Connection {
         cx: &mut TaskContext<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.accepted.stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.accepted.stream.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
 

@@ -217,7 +217,8 @@ pub async fn connect(address: &str, clients: usize) -> Result<Vec<Channel>, Fail
     let endpoint = endpoint(address)?;
     let mut channels = Vec::new();
     for _ in 0..connections(clients) {
-        let channel = endpoint.connect().await;
+        let network = api::connect::network();
+        let channel = endpoint.connect_with_connector(network).await;
         channels.push(
             channel.map_err(|e| Failure::operation(format!("can't connect to {address}: {e}")))?,
         );
