@@ -1,4 +1,5 @@
-//! The one thread that writes. It takes all that is queued, writes it, syncs once, and says so.
+//! The one thread that writes. It takes all that is queued, writes it to the journal, syncs once, and says
+//! so. Then it puts the entries into the log, which it flushes and syncs now and then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use bytes::Bytes;
 use crate::Purge;
 use crate::directory::Directory;
 use crate::failure::Failure;
+use crate::journal::Journal;
 use crate::log::Log;
 use crate::progress::{Progress, SYNC_EVERY};
-use crate::segment::cost;
+use crate::segment::{UNSYNCED, cost};
 use crate::shared::Shared;
 use crate::state::State;
 use crate::store::Done;
@@ -42,16 +44,25 @@ pub(crate) enum Job {
 /// Bytes written before those who wait for them are told, however much more is queued.
 const ANSWER_EVERY: u64 = 1 << 20;
 
+/// Bytes in the log that are in the journal still, at which the log is flushed: less than those at which it
+/// would do so by itself.
+const LOT: u64 = UNSYNCED / 4 * 3;
+
 /// The thread's own state.
 pub(crate) struct Writer {
     /// Let go of when all is written.
     directory: Directory,
     state: State,
     progress: Progress,
+    journal: Journal,
     log: Log,
     shared: Arc<Shared>,
-    /// Those who wait for what was written and is not synced, in order.
+    /// Entries that follow on the log's, to be written.
+    staged: Vec<Bytes>,
+    /// Those who wait for what was staged or done, in order.
     pending: Vec<Done>,
+    /// Bytes of the entries in the log that may be durable in the journal only.
+    unsettled: u64,
     committed: Option<Bytes>,
     /// The truncations and purges that the log has seen.
     epoch: u64,
@@ -62,6 +73,7 @@ impl Writer {
         directory: Directory,
         state: State,
         progress: Progress,
+        journal: Journal,
         log: Log,
         shared: Arc<Shared>,
     ) -> Self {
@@ -69,9 +81,12 @@ impl Writer {
             directory,
             state,
             progress,
+            journal,
             log,
             shared,
+            staged: Vec::new(),
             pending: Vec::new(),
+            unsettled: 0,
             committed: None,
             epoch: 0,
         }
@@ -107,9 +122,9 @@ impl Writer {
                     done,
                 } => {
                     self.pending.push(done);
-                    self.append(first, &records)?;
-                    self.epoch = epoch;
                     written += records.iter().map(cost).sum::<u64>();
+                    self.append(first, records)?;
+                    self.epoch = epoch;
                     if written >= ANSWER_EVERY {
                         self.commit()?;
                         written = 0;
@@ -118,6 +133,7 @@ impl Writer {
                 Job::Committed(committed) => self.committed = Some(committed),
                 Job::Close => {
                     self.commit()?;
+                    self.forget()?;
                     self.progress.settle()?;
                     return Err(Failure::closed());
                 }
@@ -131,29 +147,66 @@ impl Writer {
         self.commit()
     }
 
-    fn append(&mut self, first: u64, records: &[Bytes]) -> Result<(), Failure> {
-        if self.log.end() == self.log.start() && first != self.log.start() && !records.is_empty() {
+    fn append(&mut self, first: u64, records: Vec<Bytes>) -> Result<(), Failure> {
+        let empty = self.end() == self.log.start();
+        if empty && first != self.log.start() && !records.is_empty() {
+            self.settle()?;
             self.progress.lower(first)?;
             self.state.start = first;
             self.state.save(self.directory.path())?;
             self.log.begin(first)?;
         }
-        for record in records {
-            self.log.append(record)?;
+        self.staged.extend(records);
+        Ok(())
+    }
+
+    /// One past the last entry.
+    fn end(&self) -> u64 {
+        self.log.end() + self.staged.len() as u64
+    }
+
+    /// Makes durable what was staged, and tells those who wait for it.
+    fn commit(&mut self) -> Result<(), Failure> {
+        // What the journal has no room for is durable once the log is.
+        if !self.journal.write(self.log.end(), &self.staged)? {
+            self.put()?;
+            self.settle()?;
+        }
+        self.progress.advance(self.end(), self.committed.take())?;
+        self.shared.inner().alive()?;
+        for done in self.pending.drain(..) {
+            done(Ok(()));
+        }
+        // Nobody waits for the rest.
+        self.put()?;
+        if self.unsettled >= LOT || self.journal.is_nearly_full() {
+            self.settle()?;
         }
         Ok(())
     }
 
-    /// Syncs what was appended, and tells those who wait for it.
-    fn commit(&mut self) -> Result<(), Failure> {
-        self.log.sync()?;
-        self.progress
-            .advance(self.log.end(), self.committed.take())?;
-        self.shared.durable(self.log.end(), self.epoch)?;
-        for done in self.pending.drain(..) {
-            done(Ok(()));
+    /// Puts what was staged into the log, where it can be read from now on.
+    fn put(&mut self) -> Result<(), Failure> {
+        for record in self.staged.drain(..) {
+            self.log.append(&record)?;
+            self.unsettled += cost(&record);
         }
+        self.shared.stored(self.log.end(), self.epoch);
         Ok(())
+    }
+
+    /// Makes the log durable, so that the journal is not needed for what is there.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.log.sync()?;
+        self.journal.restart();
+        self.unsettled = 0;
+        Ok(())
+    }
+
+    /// Settles, and lets nothing that is in the journal count any more, durably.
+    fn forget(&mut self) -> Result<(), Failure> {
+        self.settle()?;
+        self.journal.renew(self.directory.path(), &mut self.state)
     }
 
     /// Does a job that stands alone.
@@ -161,6 +214,7 @@ impl Writer {
         match job {
             Job::Truncate { end, epoch, done } => {
                 self.pending.push(done);
+                self.forget()?;
                 self.progress.lower(end)?;
                 self.log.truncate(end)?;
                 self.epoch = epoch;
@@ -171,6 +225,8 @@ impl Writer {
                 if old.is_some_and(|old| old.index >= purge.index) {
                     return Ok(());
                 }
+                // The next entry may be further on, and begins the journal then.
+                self.settle()?;
                 let start = self.state.start.max(purge.index + 1);
                 self.state.start = start;
                 self.state.purged = Some(purge);

@@ -7,11 +7,15 @@
 //! | `lock` | held by the process that has the directory open |
 //! | `state` | format, node and cluster id, vote, purge point; replaced as a whole |
 //! | `progress` | how far the log was durable, and the committed index; may lag by 0.2 s |
+//! | `journal` | the latest entries, until the log is durable itself; 4 MiB, made once |
 //! | `log/` | the log: sled databases, each a range of indexes, named by its first |
 //! | `snapshots/` | the newest two snapshots |
 //!
 //! One thread writes ([`Store::append`] and its like only queue), and a request is answered when it is
-//! durable: written, flushed by sled, and synced. Nothing here knows what an entry or a vote means.
+//! durable. Entries are written to the journal, synced and acknowledged; then they are put into the log,
+//! which is flushed by sled and synced once for many of them, some 200 KB. What does not fit into the journal
+//! is acknowledged once the log is synced. The journal is read only when a store is opened. Nothing here
+//! knows what an entry or a vote means.
 //!
 //! What holds:
 //! - What was acknowledged survives the end of the process at any moment, and a power cut, on a disk and a
@@ -21,13 +25,14 @@
 //!   the disk damaged among the entries of the last 0.2 s before that power cut.
 //! - After a failed write nothing more is written or acknowledged. The process should end, and the next one
 //!   find out what reached the disk.
-//! - Disk ([`Options::max_log_bytes`]) and memory (the queue, the cached end of the log and three open
-//!   databases, of some 10 MiB each) are bounded, however long it runs.
+//! - Disk ([`Options::max_log_bytes`]) and memory (the queue, the cached end of the log, what is written to
+//!   the journal at a time, and three open databases, of some 10 MiB each) are bounded, however long it runs.
 
 mod directory;
 mod failure;
 mod files;
 mod io;
+mod journal;
 mod log;
 mod progress;
 mod record;
@@ -64,7 +69,7 @@ pub struct Options {
     pub queue_bytes: u64,
     /// Appends wait while this many entries are queued, 1 to 10,000,000.
     pub queue_entries: u64,
-    /// Bytes of the latest entries that are kept in memory once they are durable, up to 1 GiB.
+    /// Bytes of the latest entries that are kept in memory once they are in the log, up to 1 GiB.
     pub cache_bytes: u64,
 }
 
@@ -89,13 +94,14 @@ const AMPLIFICATION: u64 = 3;
 const SLACK: u64 = 2 * segment::SLED_SEGMENT as u64;
 
 impl Options {
-    /// The most bytes that the log takes on the disk while the entries from the purge point on count for
-    /// `kept` bytes ([`ENTRY_OVERHEAD`] included) and are cut into segments by bytes rather than by number.
-    /// Whole segments are purged, so that it is that much, one segment that is purged in part, and one that
-    /// is being filled. Snapshots come on top: [`KEPT_SNAPSHOTS`], and one being written.
+    /// The most bytes that the log and its journal take on the disk while the entries from the purge point on
+    /// count for `kept` bytes ([`ENTRY_OVERHEAD`] included) and are cut into segments by bytes rather than by
+    /// number. Whole segments are purged, so that it is that much, one segment that is purged in part, and
+    /// one that is being filled. Snapshots come on top: [`KEPT_SNAPSHOTS`], and one being written.
     pub fn max_log_bytes(&self, kept: u64) -> u64 {
         let segments = kept / self.segment_bytes + 3;
-        AMPLIFICATION * (kept + 2 * self.segment_bytes) + segments * SLACK
+        let log = AMPLIFICATION * (kept + 2 * self.segment_bytes) + segments * SLACK;
+        log + journal::SIZE as u64
     }
 
     fn validate(&self) -> Result<(), String> {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::Options;
 use crate::failure::Failure;
 use crate::files;
+use crate::journal::Journaled;
 use crate::segment::{self, Database, cost};
 use crate::shared::lock;
 
@@ -166,13 +167,14 @@ struct Active {
 }
 
 impl Log {
-    /// Opens what is there and reads all of it. `start` is where the log begins and `durable` how far it is
-    /// known to have reached.
+    /// Opens what is there and reads all of it, and takes in what is in the journal only; durable on return.
+    /// `start` is where the log begins, and `durable` how far both are known to have reached.
     pub(crate) fn open(
         dir: &Path,
         options: &Options,
         start: u64,
         durable: u64,
+        journaled: Journaled,
     ) -> Result<Self, Failure> {
         files::remove_leftovers(dir)?;
         let mut firsts = Vec::new();
@@ -206,16 +208,28 @@ impl Log {
             start,
             end: start,
         };
-        log.check(&slots, durable)?;
+        log.check(&slots, durable, &journaled)?;
         if log.end <= log.start && log.active.is_some() {
             log.end = log.start;
             log.drop_active()?;
         }
+        for (index, record) in (journaled.first..).zip(&journaled.records) {
+            if index == log.end {
+                log.append(record)?;
+            }
+        }
+        log.sync()?;
         Ok(log)
     }
 
-    fn check(&mut self, slots: &[Arc<Slot>], durable: u64) -> Result<(), Failure> {
+    fn check(
+        &mut self,
+        slots: &[Arc<Slot>],
+        durable: u64,
+        journaled: &Journaled,
+    ) -> Result<(), Failure> {
         let mut end = self.start;
+        let mut torn = false;
         for (at, slot) in slots.iter().enumerate() {
             let Some(database) = slot.database()? else {
                 continue;
@@ -235,10 +249,7 @@ impl Log {
                     slot.close();
                 }
                 None => {
-                    // What a power cut left of an entry that was never acknowledged.
-                    if scan.torn.is_some_and(|torn| torn >= durable) {
-                        database.remove_from(scan.end)?;
-                    }
+                    torn = scan.torn;
                     self.active = Some(Active {
                         first: slot.first,
                         database,
@@ -248,13 +259,31 @@ impl Log {
             }
         }
         self.end = end;
-        if durable > self.start && durable > end {
-            let path = slots.last().map_or(&self.row.dir, |slot| &slot.path);
+        let last = slots.last().map_or(&self.row.dir, |slot| &slot.path);
+        let from = end.max(self.start);
+        let more = journaled.end() > from;
+        if more && journaled.first > from {
             let what = format!(
-                "the log ends before entry {end}, and was durable up to entry {}",
+                "the log ends before entry {from}, and the journal goes on with entry {}",
+                journaled.first
+            );
+            return Err(Failure::corruption(last, &what));
+        }
+        let reached = if more { journaled.end() } else { end };
+        if durable > self.start && durable > reached {
+            let path = match journaled.should_have(reached) {
+                true => &journaled.path,
+                false => last,
+            };
+            let what = format!(
+                "the log ends before entry {reached}, and was durable up to entry {}",
                 durable - 1
             );
             return Err(Failure::corruption(path, &what));
+        }
+        // What a power cut left of an entry that was never acknowledged, or that the journal has.
+        if let Some(active) = self.active.as_ref().filter(|_| torn) {
+            active.database.remove_from(end)?;
         }
         Ok(())
     }

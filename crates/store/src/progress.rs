@@ -1,8 +1,9 @@
 //! The `progress` file: how far the log is known to be durable, and the committed index. Written after
-//! every flush and synced only now and then, so it may lag and never leads.
+//! every sync and synced only now and then, so it may lag and never leads.
 //!
-//! sled cuts a log off at its first unreadable message, be it one that a power cut tore or one that the
-//! disk damaged. What tells them apart is this file: a log that ends before it was once durable is damaged.
+//! sled cuts a log off at its first unreadable message, and the journal ends at its first unreadable batch,
+//! be it one that a power cut tore or one that the disk damaged. What tells them apart is this file: a log
+//! that ends before it was once durable is damaged.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;

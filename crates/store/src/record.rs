@@ -103,10 +103,6 @@ impl Partial {
         self.step()
     }
 
-    pub(crate) fn index(&self) -> u64 {
-        self.index
-    }
-
     fn step(self) -> Result<Step, String> {
         if self.bytes.len() < self.length {
             return Ok(Step::More(self));

@@ -1,8 +1,9 @@
 //! One segment of the log: a sled database of its own.
 //!
-//! Of sled's files only `db`, the log that it recovers from, and `conf`, its parameters, matter. `conf` is
-//! synced once, when the database is made; `db` after every flush, through a second handle, for sled's own
-//! flush stops at the page cache. The rest does not count:
+//! It is written to after the [journal](crate::journal), and flushed once for many records, before the
+//! journal forgets them. Of sled's files only `db`, the log that it recovers from, and `conf`, its
+//! parameters, matter. `conf` is synced once, when the database is made; `db` after every flush, through a
+//! second handle, for sled's own flush stops at the page cache. The rest does not count:
 //! - `snap.*` only shortens recovery. sled does not sync its directory when it replaces one, and takes one
 //!   half written for corruption, so they are removed before a database is opened: it recovers from `db`.
 //! - `blobs` stays empty: values are too small for it ([`crate::record::PIECE`]).
@@ -55,8 +56,8 @@ pub(crate) struct Scan {
     pub end: u64,
     /// Bytes of the records.
     pub bytes: u64,
-    /// The index of a last record that is not there as a whole.
-    pub torn: Option<u64>,
+    /// There is a part of one more.
+    pub torn: bool,
 }
 
 impl Database {
@@ -210,13 +211,13 @@ impl Database {
         Ok(scan)
     }
 
-    /// Reads records in order while `take` wants more, beginning with the first of `range`. Returns the
-    /// index of a record that is not there as a whole, which it is only if there is nothing after it.
+    /// Reads records in order while `take` wants more, beginning with the first of `range`. Returns whether
+    /// there is a part of one more, which there is only if there is nothing after it.
     pub(crate) fn each(
         &self,
         range: Range<u64>,
         mut take: impl FnMut(Bytes) -> bool,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<bool, Failure> {
         let damaged = |what: String| Failure::corruption(&self.path, &what);
         let mut next = range.start;
         let mut partial: Option<Partial> = None;
@@ -242,12 +243,12 @@ impl Database {
                 Step::Whole(record) => {
                     next += 1;
                     if !take(record) {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
             }
         }
-        Ok(partial.map(|partial| partial.index()))
+        Ok(partial.is_some())
     }
 }
 

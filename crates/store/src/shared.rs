@@ -214,17 +214,13 @@ impl Shared {
         Ok(std::mem::take(&mut inner.jobs))
     }
 
-    /// The log is durable before `end`, as of truncation or purge `epoch`.
-    ///
-    /// # Errors
-    /// Where the store has failed meanwhile: nothing is acknowledged any more.
-    pub(crate) fn durable(&self, end: u64, epoch: u64) -> Result<(), Failure> {
+    /// The log has what is before `end`, as of truncation or purge `epoch`.
+    pub(crate) fn stored(&self, end: u64, epoch: u64) {
         let mut inner = self.inner();
-        // Entries that were appended since a later truncation only look durable.
+        // Entries that were appended since a later truncation only look as if it had them.
         if inner.epoch == epoch {
-            inner.tail.durable(end, self.options.cache_bytes);
+            inner.tail.stored(end, self.options.cache_bytes);
         }
-        inner.alive()
     }
 
     /// Ends the store: answers all who wait, and tells those who asked to be told.

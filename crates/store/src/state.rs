@@ -9,8 +9,9 @@ use crate::Purge;
 use crate::failure::{Failure, OpenError};
 use crate::files;
 
-/// The newest format of a data directory that this version reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+/// The newest format of a data directory that this version reads, and the one that it writes. It reads all
+/// before it; those of format 1 had no journal.
+pub const FORMAT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"PREAUST\n";
 pub(crate) const NAME: &str = "state";
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub purged: Option<Purge>,
     /// The first index that the log has, or would have.
     pub start: u64,
+    /// What is in the journal counts if it is of this generation; 0 before there is a journal.
+    pub generation: u64,
 }
 
 impl State {
@@ -34,6 +37,7 @@ impl State {
             vote: None,
             purged: None,
             start: 0,
+            generation: 0,
         }
     }
 
@@ -63,6 +67,7 @@ impl State {
         put(&mut out, self.vote.as_deref());
         put(&mut out, self.purged.as_ref().map(|p| &*p.note));
         out.put_u64_le(self.purged.as_ref().map_or(0, |p| p.index));
+        out.put_u64_le(self.generation);
         let crc = crc32c::crc32c(&out);
         out.put_u32_le(crc);
         out
@@ -91,7 +96,7 @@ impl State {
                 newest: FORMAT,
             });
         }
-        fields(rest).ok_or_else(|| damaged("its fields can't be read"))
+        fields(format, rest).ok_or_else(|| damaged("its fields can't be read"))
     }
 }
 
@@ -117,7 +122,7 @@ fn get(from: &mut Bytes) -> Option<Option<Bytes>> {
     }
 }
 
-fn fields(mut from: Bytes) -> Option<State> {
+fn fields(format: u32, mut from: Bytes) -> Option<State> {
     let node_id = from.try_get_u64_le().ok()?;
     let start = from.try_get_u64_le().ok()?;
     let cluster_id = match get(&mut from)? {
@@ -127,11 +132,18 @@ fn fields(mut from: Bytes) -> Option<State> {
     let vote = get(&mut from)?;
     let note = get(&mut from)?;
     let index = from.try_get_u64_le().ok()?;
-    from.is_empty().then_some(State {
+    let generation = match format {
+        0 | 1 => 0,
+        _ => from.try_get_u64_le().ok()?,
+    };
+    // No store begins them often enough to come past the half.
+    let possible = generation <= u64::MAX / 2;
+    (from.is_empty() && possible).then_some(State {
         node_id,
         cluster_id,
         vote,
         purged: note.map(|note| Purge { index, note }),
         start,
+        generation,
     })
 }

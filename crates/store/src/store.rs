@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::directory::Directory;
 use crate::failure::{Failure, FailureKind, OpenError};
 use crate::io::{Job, Writer};
+use crate::journal::{Journal, Journaled};
 use crate::log::{Log, Row};
 use crate::progress::{MAX_COMMITTED, Progress};
 use crate::shared::{Inner, Shared, lock};
@@ -47,16 +48,19 @@ impl Store {
     /// Where the directory is not this node's, is in use, is damaged or can't be read and written.
     pub fn open(dir: &Path, node_id: u64, options: Options) -> Result<Self, OpenError> {
         options.validate().map_err(OpenError::Options)?;
-        let (directory, state) = Directory::open(dir, node_id)?;
+        let (directory, mut state) = Directory::open(dir, node_id)?;
         let dir = &directory.path().to_path_buf();
         let progress = Progress::open(dir)?;
         let snapshots = Snapshots::open(&directory.snapshots())?;
-        let log = Log::open(&directory.log(), &options, state.start, progress.end())?;
+        let journaled = Journaled::read(dir, state.generation)?;
+        let (path, durable) = (directory.log(), progress.end());
+        let log = Log::open(&path, &options, state.start, durable, journaled)?;
+        let journal = Journal::begin(dir, &mut state)?;
         let (start, end) = (log.start(), log.end());
         tracing::info!(dir = %dir.display(), node_id, start, end, "store opened");
         let shared = Arc::new(Shared::new(dir, options, &state, &progress, end));
         let row = log.row();
-        let writer = Writer::new(directory, state, progress, log, shared.clone());
+        let writer = Writer::new(directory, state, progress, journal, log, shared.clone());
         let (writing, watching) = (shared.clone(), shared.clone());
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.into()).spawn(work);

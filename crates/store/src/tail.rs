@@ -1,4 +1,4 @@
-//! The end of the log in memory: all that is not yet durable, and the latest of what is.
+//! The end of the log in memory: all that is not yet in its databases, and the latest of what is.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -13,21 +13,21 @@ pub(crate) struct Tail {
     /// The index of the first.
     first: u64,
     bytes: u64,
-    /// Those below this index are durable.
-    durable: u64,
+    /// Those below this index are in the log's databases, and can be read there.
+    stored: u64,
 }
 
 impl Tail {
-    /// An empty one: the log on the disk ends before `end`.
+    /// An empty one: the log's databases end before `end`.
     pub(crate) fn new(end: u64) -> Self {
         Self {
             first: end,
-            durable: end,
+            stored: end,
             ..Self::default()
         }
     }
 
-    /// The index of the first record here; those before are on the disk.
+    /// The index of the first record here; those before are in the databases.
     pub(crate) fn first(&self) -> u64 {
         self.first
     }
@@ -49,7 +49,7 @@ impl Tail {
             self.bytes -= cost(&record);
         }
         self.first = self.first.min(end);
-        self.durable = self.durable.min(end);
+        self.stored = self.stored.min(end);
     }
 
     /// Forgets all below `start`.
@@ -58,13 +58,13 @@ impl Tail {
         if self.records.is_empty() {
             self.first = self.first.max(start);
         }
-        self.durable = self.durable.max(self.first);
+        self.stored = self.stored.max(self.first);
     }
 
-    /// Those below `end` are durable; the oldest of them that are more than `keep` bytes are forgotten.
-    pub(crate) fn durable(&mut self, end: u64, keep: u64) {
-        self.durable = self.durable.max(end).min(self.end());
-        while self.bytes > keep && self.first < self.durable && self.pop() {}
+    /// Those below `end` are stored; the oldest of them that are more than `keep` bytes are forgotten.
+    pub(crate) fn stored(&mut self, end: u64, keep: u64) {
+        self.stored = self.stored.max(end).min(self.end());
+        while self.bytes > keep && self.first < self.stored && self.pop() {}
     }
 
     /// The records of `range`, or those that are here.

@@ -317,3 +317,94 @@ fn damage_under_an_open_store_ends_it() {
     let after = wait(|done| store.append(400, vec![record(400)], done));
     assert_eq!(after, Err(failure));
 }
+
+/// The latest entries are in the journal alone while a store is open, and after it was killed.
+#[test]
+fn damage_to_a_journal_in_use_is_noticed() {
+    let place = tempfile::tempdir().unwrap();
+    let (dir, killed) = (place.path().join("data"), place.path().join("killed"));
+    make(&dir);
+    let store = Store::open(&dir, 1, options()).unwrap();
+    for n in 140..150 {
+        wait(|done| store.append(n, vec![record(n)], done)).unwrap();
+    }
+    // Once this is answered, all before it is over.
+    wait(|done| store.save_vote(Bytes::from_static(b"vote"), done)).unwrap();
+    copy(&dir, &killed);
+    let had = all(&store).unwrap();
+    let journal = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+        noticed(&killed, &had, what, |dir| {
+            let path = dir.join("journal");
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes);
+            fs::write(&path, bytes).unwrap();
+        })
+    };
+    assert!(!journal("nothing", &|_| {}));
+    for n in 0..10 {
+        // A header, and what an entry has of its own at least.
+        for at in (0..24 + 4 + 20).step_by(5) {
+            let what = format!("byte {at} of batch {n}");
+            assert!(
+                journal(&what, &|bytes| bytes[n * 4_096 + at] ^= 4),
+                "{what}"
+            );
+        }
+        let what = format!("batch {n} zeroed");
+        let block = n * 4_096..(n + 1) * 4_096;
+        assert!(journal(&what, &|bytes| bytes[block.clone()].fill(0)));
+        let what = format!("cut before batch {n}");
+        assert!(journal(&what, &|bytes| bytes.truncate(n * 4_096)));
+    }
+    assert!(journal("all zeroed", &|bytes| bytes.fill(0)));
+    assert!(journal("grown", &|bytes| bytes.push(0)));
+    assert!(!journal("what follows it damaged", &|bytes| bytes
+        [10 * 4_096] ^=
+        4));
+    assert!(noticed(&killed, &had, "missing", |dir| {
+        fs::remove_file(dir.join("journal")).unwrap();
+    }));
+    // The log too: what the journal goes on from.
+    assert!(noticed(&killed, &had, "no end of the log", |dir| {
+        fs::remove_dir_all(dir.join("log/00000000000000000120")).unwrap();
+    }));
+
+    // It is named where it is to blame.
+    let path = killed.join("journal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[5 * 4_096] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let why = Store::open(&killed, 1, options())
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        why.contains("killed/journal is damaged: the log ends before entry 145, and was durable up to entry 149"),
+        "{why}"
+    );
+}
+
+/// A part of an entry that was never acknowledged makes way for another that is shorter.
+#[test]
+fn a_part_of_an_entry_is_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().join("data");
+    let had = make(&dir).records;
+    let config = sled::Config::new()
+        .path(dir.join("log/00000000000000000120"))
+        .segment_size(2 << 20)
+        .flush_every_ms(None);
+    let db = config.open().unwrap();
+    let key = |piece: u16| [&140_u64.to_be_bytes()[..], &piece.to_be_bytes()].concat();
+    let head = [&50_000_u32.to_le_bytes()[..], &[7; 4 + (16 << 10) - 8]].concat();
+    db.insert(key(0), head).unwrap();
+    db.insert(key(1), vec![7; 16 << 10]).unwrap();
+    drop(db);
+    let store = Store::open(&dir, 1, options()).unwrap();
+    assert!(all(&store).unwrap().records == had);
+    wait(|done| store.append(140, vec![record(1)], done)).unwrap();
+    store.close();
+    drop(store);
+    let store = Store::open(&dir, 1, options()).unwrap();
+    assert_eq!(all(&store).unwrap().records.len(), had.len() + 1);
+}

@@ -189,15 +189,19 @@ fn a_disk_that_becomes_read_only_loses_nothing_acknowledged() {
 fn forbid(dir: &Path, forbidden: bool) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = if forbidden { 0o500 } else { 0o700 };
-    let flag = if forbidden { "+i" } else { "-i" };
-    let change = || Command::new("chattr").arg(flag).arg(dir).status();
     if forbidden {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
-        let _ = change();
+        freeze(dir, true);
         return std::fs::write(dir.join("probe"), "").is_err();
     }
-    let _ = change();
+    freeze(dir, false);
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).is_ok()
+}
+
+/// Makes a file or directory one that nobody may change, not even who has it open, where that can be done.
+fn freeze(path: &Path, frozen: bool) {
+    let flag = if frozen { "+i" } else { "-i" };
+    let _ = Command::new("chattr").arg(flag).arg(path).status();
 }
 
 #[test]
@@ -226,4 +230,63 @@ fn a_lack_of_permission_loses_nothing_acknowledged() {
     let store = Store::open(dir.path(), 1, options()).unwrap();
     assert_eq!(store.read(0..99, usize::MAX).unwrap().len(), 50);
     assert_eq!(store.vote(), Some(vote));
+}
+
+#[test]
+fn a_journal_that_cant_be_written_loses_nothing_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1, options()).unwrap();
+    wait(|done| store.append(0, (0..5).map(record).collect(), done)).unwrap();
+    let told = listen(&store);
+    let journal = dir.path().join("journal");
+    freeze(&journal, true);
+    if std::fs::OpenOptions::new()
+        .write(true)
+        .open(&journal)
+        .is_ok()
+    {
+        eprintln!(
+            "SKIPPED: files can't be made unchangeable here; a journal like that was not tried"
+        );
+        return;
+    }
+    let failure = wait(|done| store.append(5, vec![record(5)], done)).unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Permission, "{failure}");
+    assert!(failure.to_string().contains("can't write"), "{failure}");
+    assert!(failure.to_string().contains("/journal: "), "{failure}");
+    is_over(&store, &failure, &told);
+    drop(store);
+    let error = Store::open(dir.path(), 1, options()).err().unwrap();
+    assert!(error.to_string().contains("/journal: "), "{error}");
+    freeze(&journal, false);
+    let store = Store::open(dir.path(), 1, options()).unwrap();
+    let read = store.read(0..99, usize::MAX).unwrap();
+    assert_eq!(read, (0..5).map(record).collect::<Vec<_>>());
+    wait(|done| store.append(5, vec![record(5)], done)).unwrap();
+}
+
+/// Small appends go on in the journal, until they are to be put into the log.
+#[test]
+fn a_disk_that_is_full_is_found_out_with_the_next_lot() {
+    let Some(mount) = Mount::new("24m") else {
+        return;
+    };
+    let dir = mount.path().join("data");
+    let store = Store::open(&dir, 1, options()).unwrap();
+    wait(|done| store.append(0, vec![record(0)], done)).unwrap();
+    let mut ballast = std::fs::File::create(mount.path().join("ballast")).unwrap();
+    while std::io::Write::write_all(&mut ballast, &[1; 1 << 10]).is_ok() {}
+    let told = listen(&store);
+    let (acknowledged, failure) = fill(&store, 1);
+    assert!(acknowledged > 1, "{acknowledged} entries");
+    assert_eq!(failure.kind(), FailureKind::DiskFull, "{failure}");
+    is_over(&store, &failure, &told);
+    drop((store, ballast));
+    std::fs::remove_file(mount.path().join("ballast")).unwrap();
+    let store = Store::open(&dir, 1, options()).unwrap();
+    let read = store.read(0..u64::MAX, usize::MAX).unwrap();
+    assert!(read.len() as u64 >= acknowledged);
+    for (index, found) in (0..).zip(&read) {
+        assert_eq!(found, &record(index), "entry {index}");
+    }
 }

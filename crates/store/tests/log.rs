@@ -111,6 +111,8 @@ fn purges_whole_segments_and_past_the_end() {
     let segments = || std::fs::read_dir(dir.path().join("log")).unwrap().count();
     let mut store = open(dir.path());
     append(&store, 0, 35).unwrap();
+    // Once this is answered, they are in the log.
+    wait(|done| store.save_vote(Bytes::from("vote"), done)).unwrap();
     assert_eq!(segments(), 4);
     let purge = |store: &Store, upto: u64| {
         let note = Bytes::from(format!("note {upto}"));
@@ -322,4 +324,250 @@ fn answers_come_in_order() {
     assert_eq!(answers, expected);
     let store = open(dir.path());
     assert_eq!(store.bounds().last, Some(end - 1));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// The directory of a store, as it would be had the process been killed. What was acknowledged is in the
+/// journal, and a part of it elsewhere.
+fn killed(store: &Store, dir: &Path) -> tempfile::TempDir {
+    // Once this is answered, all before it is over.
+    wait(|done| store.save_vote(Bytes::from("vote"), done)).unwrap();
+    let image = tempfile::tempdir().unwrap();
+    copy(dir, image.path());
+    image
+}
+
+fn is_there(store: &Store, dir: &Path, expected: &[Bytes]) {
+    let image = killed(store, dir);
+    for _ in 0..2 {
+        let store = Store::open(image.path(), 1, Options::default()).unwrap();
+        assert!(store.read(0..u64::MAX, usize::MAX).unwrap() == expected);
+    }
+}
+
+#[test]
+fn entries_are_there_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1, Options::default()).unwrap();
+    is_there(&store, dir.path(), &[]);
+    for (first, n) in [(5, 1), (6, 1), (7, 30), (37, 1)] {
+        append(&store, first, n).unwrap();
+        is_there(&store, dir.path(), &expect(5, first + n));
+    }
+    // They are in the journal alone: it is all that is missing here.
+    let image = killed(&store, dir.path());
+    let journal = image.path().join("journal");
+    let bytes = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, vec![0; bytes.len()]).unwrap();
+    let error = Store::open(image.path(), 1, Options::default())
+        .err()
+        .unwrap();
+    let what = "the log ends before entry 5, and was durable up to entry 37";
+    assert!(error.to_string().contains(what), "{error}");
+    // Nothing was changed by that, and it opens once it has its journal.
+    std::fs::write(&journal, bytes).unwrap();
+    let again = open(image.path());
+    assert_eq!(read(&again, 0, 99), expect(5, 38));
+}
+
+/// Enough for the log to be flushed several times, and the journal to begin again.
+#[test]
+fn the_journal_goes_on_at_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1, Options::default()).unwrap();
+    let record = |index: u64| Bytes::from(vec![index as u8; (index as usize * 641) % 5_000]);
+    let mut expected = Vec::new();
+    for n in 0..700 {
+        expected.push(record(n));
+        wait(|done| store.append(n, vec![record(n)], done)).unwrap();
+        if n % 58 == 57 {
+            is_there(&store, dir.path(), &expected);
+        }
+    }
+    // Small ones fill it by their number.
+    for n in 700..2_500 {
+        expected.push(Bytes::new());
+        wait(|done| store.append(n, vec![Bytes::new()], done)).unwrap();
+        if n % 311 == 0 {
+            is_there(&store, dir.path(), &expected);
+        }
+    }
+}
+
+/// What it has no room for is in the log when it is acknowledged.
+#[test]
+fn more_than_the_journal_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1, Options::default()).unwrap();
+    let mut expected = Vec::new();
+    let mut append = |sizes: &[usize]| {
+        let records: Vec<_> = sizes
+            .iter()
+            .map(|n| Bytes::from(vec![*n as u8; *n]))
+            .collect();
+        let first = expected.len() as u64;
+        expected.extend(records.clone());
+        // As a kill would leave it at the very moment of the answer.
+        let image = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().to_path_buf(), image.path().to_path_buf());
+        let (told, answer) = mpsc::channel();
+        let done: Done = Box::new(move |result| {
+            copy(&from, &to);
+            told.send(result).unwrap();
+        });
+        store.append(first, records, done);
+        answer.recv().unwrap().unwrap();
+        let found = Store::open(image.path(), 1, Options::default()).unwrap();
+        assert!(found.read(0..u64::MAX, usize::MAX).unwrap() == expected);
+        is_there(&store, dir.path(), &expected);
+    };
+    append(&[10]);
+    append(&[MAX_RECORD]);
+    append(&[10, 20]);
+    append(&[3_000_000, 5, 3_000_000]);
+    append(&[1_500_000]);
+    append(&[1_500_000]);
+    append(&[10]);
+}
+
+/// A callback may read what it is told of, and sees it before the log has it.
+#[test]
+fn what_is_acknowledged_can_be_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (tell, told) = mpsc::channel();
+    for n in 0..50 {
+        let (reader, tell) = (store.clone(), tell.clone());
+        let done: Done = Box::new(move |result| {
+            result.unwrap();
+            tell.send(reader.read(0..n + 1, usize::MAX)).unwrap();
+        });
+        store.append(n, vec![record(n)], done);
+        let found = told.recv().unwrap().unwrap();
+        assert_eq!(found, expect(0, n + 1));
+    }
+    assert_eq!(store.failure(), None);
+}
+
+#[test]
+fn what_was_truncated_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1, Options::default()).unwrap();
+    let other = |index: u64| Bytes::from(format!("other {index} "));
+    for keep in [7, 3, 0] {
+        // Each at the place in the journal that its index had before.
+        let mut expected = expect(0, keep);
+        for n in store.bounds().last.map_or(0, |last| last + 1)..10 {
+            append(&store, n, 1).unwrap();
+        }
+        is_there(&store, dir.path(), &expect(0, 10));
+        wait(|done| store.truncate_after(keep.checked_sub(1), done)).unwrap();
+        is_there(&store, dir.path(), &expected);
+        for n in keep..keep + 2 {
+            expected.push(other(n));
+            wait(|done| store.append(n, vec![other(n)], done)).unwrap();
+            is_there(&store, dir.path(), &expected);
+        }
+        wait(|done| store.truncate_after(keep.checked_sub(1), done)).unwrap();
+    }
+    // An empty log may begin anywhere.
+    append(&store, 1, 1).unwrap();
+    is_there(&store, dir.path(), &expect(1, 2));
+    wait(|done| store.truncate_after(None, done)).unwrap();
+    append(&store, 0, 1).unwrap();
+    is_there(&store, dir.path(), &expect(0, 1));
+}
+
+/// A power cut lost a batch and kept the next; neither may come back later.
+#[test]
+fn what_a_power_cut_left_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let before = std::fs::read(dir.path().join("progress")).unwrap();
+    append(&store, 0, 1).unwrap();
+    append(&store, 1, 1).unwrap();
+    let image = killed(&store, dir.path());
+    let journal = image.path().join("journal");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[..512].fill(0);
+    std::fs::write(&journal, bytes).unwrap();
+    // Neither had been acknowledged.
+    std::fs::write(image.path().join("progress"), before).unwrap();
+    let store = open(image.path());
+    assert_eq!(store.bounds().last, None);
+    let other = Bytes::from_static(b"other");
+    wait(|done| store.append(0, vec![other.clone()], done)).unwrap();
+    is_there(&store, image.path(), &[other]);
+}
+
+#[test]
+fn purges_with_entries_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let purge = |upto| wait(|done| store.purge(upto, Bytes::new(), done)).unwrap();
+    (0..25).for_each(|n| append(&store, n, 1).unwrap());
+    purge(12);
+    is_there(&store, dir.path(), &expect(13, 25));
+    append(&store, 25, 2).unwrap();
+    is_there(&store, dir.path(), &expect(13, 27));
+    // All of it, and past the end.
+    purge(26);
+    is_there(&store, dir.path(), &[]);
+    append(&store, 27, 1).unwrap();
+    is_there(&store, dir.path(), &expect(27, 28));
+    purge(99);
+    is_there(&store, dir.path(), &[]);
+    append(&store, 100, 1).unwrap();
+    append(&store, 101, 1).unwrap();
+    is_there(&store, dir.path(), &expect(100, 102));
+}
+
+/// A directory of format 1 has no journal, and gets one.
+#[test]
+fn a_directory_from_before_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, 0, 35).unwrap();
+    wait(|done| store.purge(4, Bytes::from("note"), done)).unwrap();
+    wait(|done| store.save_vote(Bytes::from("vote"), done)).unwrap();
+    store.close();
+    drop(store);
+    let state = dir.path().join("state");
+    let mut bytes = std::fs::read(&state).unwrap();
+    bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    bytes.truncate(bytes.len() - 8 - 4);
+    let crc = crc32c::crc32c(&bytes);
+    bytes.extend(crc.to_le_bytes());
+    std::fs::write(&state, &bytes).unwrap();
+    // What would not be one of this format is not looked at.
+    let journal = dir.path().join("journal");
+    std::fs::write(&journal, "left by an upgrade that was cut short").unwrap();
+
+    let store = open(dir.path());
+    assert_eq!(read(&store, 0, 99), expect(5, 35));
+    assert_eq!(store.bounds().purged.map(|purged| purged.index), Some(4));
+    assert_eq!(store.vote(), Some(Bytes::from("vote")));
+    assert!(std::fs::read(&state).unwrap()[8..12] == 2_u32.to_le_bytes());
+    append(&store, 35, 1).unwrap();
+    is_there(&store, dir.path(), &expect(5, 36));
+    store.close();
+    std::fs::remove_file(journal).unwrap();
+    let error = Store::open(dir.path(), 1, small()).err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("journal is damaged: it is missing"),
+        "{error}"
+    );
 }

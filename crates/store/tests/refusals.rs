@@ -81,7 +81,7 @@ fn a_newer_format() {
     let why = refused(dir.path(), 1);
     assert!(
         why.contains(
-            "has format 7, and this version reads up to 1; start the version that wrote it"
+            "has format 7, and this version reads up to 2; start the version that wrote it"
         ),
         "{why}"
     );
@@ -93,7 +93,10 @@ fn a_log_without_its_state() {
     let dir = made();
     fs::remove_file(dir.path().join("state")).unwrap();
     let why = refused(dir.path(), 1);
-    assert!(why.contains("it has \"log\" but no `state` file"), "{why}");
+    assert!(
+        why.contains("it has \"journal\" but no `state` file"),
+        "{why}"
+    );
 }
 
 #[test]

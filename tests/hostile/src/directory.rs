@@ -30,7 +30,7 @@ struct File {
     len: u64,
 }
 
-/// A directory as a store leaves it, and what it has.
+/// A directory as a store leaves it that is killed, and what it has.
 struct Original {
     files: Vec<File>,
     has: All,
@@ -85,8 +85,8 @@ fn original() -> &'static Original {
         let store = Store::open(&dir, 1, options()).expect("a new store");
         store.set_cluster_id("cluster").expect("its first");
         let record = |index: u64| Bytes::from(vec![index as u8; 30 + index as usize]);
-        for first in [0, 4, 8] {
-            wait(|done| store.append(first, (first..first + 4).map(record).collect(), done));
+        for range in [0..4, 4..8, 8..11] {
+            wait(|done| store.append(range.start, range.map(record).collect(), done));
         }
         wait(|done| store.purge(3, Bytes::from_static(b"note"), done));
         wait(|done| store.save_vote(Bytes::from_static(b"vote"), done));
@@ -99,9 +99,13 @@ fn original() -> &'static Original {
             .expect("a file");
         writer.write(b"body").expect("room");
         writer.finish().expect("room");
-        let has = all(&store).expect("all is well");
         store.close();
         drop(store);
+        // The last entry is in the journal, and not yet in the log.
+        let store = Store::open(&dir, 1, options()).expect("what was closed");
+        wait(|done| store.append(11, vec![record(11)], done));
+        wait(|done| store.save_vote(Bytes::from_static(b"vote"), done));
+        let has = all(&store).expect("all is well");
         let mut files = Vec::new();
         collect(&dir, &dir, &mut files);
         files.retain(|file| !file.path.ends_with("lock"));
@@ -168,10 +172,12 @@ pub fn directory(data: &[u8]) {
 /// there than there were.
 fn change(dir: &Path, data: &mut Unstructured<'_>) -> arbitrary::Result<bool> {
     let original = original();
-    match data.int_in_range(0..=7)? {
-        0 => {
+    match data.int_in_range(0..=9)? {
+        format @ (0 | 8) => {
+            let format = [1 + format / 8, 0, 0, 0];
             let body = data.bytes(data.len())?;
-            let whole = sealed(&[b"PREAUST\n\x01\0\0\0\x01\0\0\0\0\0\0\0", body].concat());
+            let node = 1_u64.to_le_bytes();
+            let whole = sealed(&[b"PREAUST\n", &format[..], &node, body].concat());
             write(&dir.join("state"), &whole, whole.len() as u64);
             Ok(true)
         }
@@ -206,6 +212,10 @@ fn change(dir: &Path, data: &mut Unstructured<'_>) -> arbitrary::Result<bool> {
         }
         4 => {
             pieces(dir, data)?;
+            Ok(true)
+        }
+        9 => {
+            batches(dir, data)?;
             Ok(true)
         }
         5 => {
@@ -260,6 +270,40 @@ fn pieces(dir: &Path, data: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         db.insert(key, whole).expect("room");
     }
     db.flush().expect("room");
+    Ok(())
+}
+
+/// A journal of batches that check out.
+fn batches(dir: &Path, data: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let original = original().named("journal");
+    let mut whole = Vec::new();
+    while !data.is_empty() && whole.len() < 1 << 20 {
+        // Those that count now, and others.
+        let generation: u64 = data.int_in_range(2..=4)?;
+        let first: u64 = match data.int_in_range(0..=15)? {
+            0 => data.arbitrary()?,
+            near => near,
+        };
+        let mut rest = [generation.to_le_bytes(), first.to_le_bytes()].concat();
+        for _ in 0..data.int_in_range(0..=3)? {
+            let record: &[u8] = data.arbitrary()?;
+            let mut len = record.len() as u32;
+            if data.int_in_range(0..=15)? == 0 {
+                len = data.arbitrary()?;
+            }
+            rest.extend(len.to_le_bytes());
+            rest.extend(record);
+        }
+        let mut len = rest.len() as u32 - 16;
+        if data.int_in_range(0..=15)? == 0 {
+            len = data.arbitrary()?;
+        }
+        let rest = [&len.to_le_bytes()[..], &rest].concat();
+        whole.extend(crc32c::crc32c(&rest).to_le_bytes());
+        whole.extend(rest);
+        whole.resize(whole.len().next_multiple_of(4_096), 0);
+    }
+    write(&dir.join("journal"), &whole, original.len);
     Ok(())
 }
 

@@ -182,6 +182,8 @@ fn step(store: &Store, recorder: &Arc<Recorder>, kind: Kind, random: &mut Random
             let (n, most) = match kind {
                 Kind::Short if random.one_in(12) => (1 + random.below(3), 60_000),
                 Kind::Short => (1 + random.below(12), 300),
+                // More than the journal holds.
+                Kind::Long if random.one_in(60) => (4, 2_500_000),
                 // More than is ever written between two syncs.
                 Kind::Long if random.one_in(12) => (1 + random.below(4), 400_000),
                 Kind::Long if random.one_in(8) => (1 + random.below(400), 2_000),

@@ -244,6 +244,25 @@ fn power_cuts_during_recovery_lose_nothing() {
     }
 }
 
+/// A directory of before there was a journal gets one.
+#[test]
+fn power_cuts_during_an_upgrade_lose_nothing() {
+    if !trace::available() {
+        return;
+    }
+    let place = Place::new();
+    place.traced(Kind::Short, 21, 0, 60);
+    // Opened and closed, all is in the log.
+    drop(Store::open(&place.dir(), 1, Kind::Short.options()).unwrap());
+    place.forget_journal();
+    let (found, committed) = found_in(&place, Kind::Short);
+    let replay = Replay::new(place.root.path(), Ignore::Nothing);
+    let session = place.traced(Kind::Short, 22, 0, 6);
+    let history = History::from(found, 0, committed);
+    let (outcome, _, history) = power_cuts(Kind::Short, replay, history, &[session], 80, 21);
+    assert_good(&outcome, &history);
+}
+
 /// What a store has, found in a copy, so that nothing is recovered yet.
 fn found_in(place: &Place, kind: Kind) -> (Content, Option<String>) {
     let copy = scratch();
@@ -278,7 +297,12 @@ fn a_store_that_did_not_sync_would_be_found_out() {
     let place = Place::new();
     let root = scratch();
     let sessions = sessions(&place, Kind::Short, 5, &[80]);
-    for ignore in [Ignore::Files, Ignore::Directories] {
+    for ignore in [
+        Ignore::Files,
+        Ignore::Directories,
+        Ignore::Named("journal"),
+        Ignore::Named("db"),
+    ] {
         let mut replay = Replay::new(root.path(), ignore);
         replay.stands_for(place.root.path());
         let (outcome, _, _) = power_cuts(Kind::Short, replay, History::default(), &sessions, 40, 5);

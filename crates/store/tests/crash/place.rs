@@ -69,6 +69,18 @@ impl Place {
             .unwrap()
     }
 
+    /// Makes a closed store one of the format before the journal.
+    pub fn forget_journal(&self) {
+        let (state, journal) = (self.dir().join("state"), self.dir().join("journal"));
+        let mut bytes = fs::read(&state).unwrap();
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        bytes.truncate(bytes.len() - 8 - 4);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend(crc.to_le_bytes());
+        fs::write(state, bytes).unwrap();
+        fs::remove_file(journal).unwrap();
+    }
+
     /// Runs the worker to its end under strace.
     pub fn traced(&self, kind: Kind, seed: u64, from: u64, steps: u64) -> Vec<Event> {
         let trace = self.notes.path().join("trace");

@@ -23,6 +23,8 @@ pub enum Ignore {
     Nothing,
     Files,
     Directories,
+    /// The files of this name.
+    Named(&'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,8 @@ struct Open {
     /// `None` outside of the disk.
     inode: Option<Inode>,
     offset: u64,
+    /// Its syncs are overlooked for its name.
+    ignored: bool,
 }
 
 /// A call that has begun, and what to do at its end.
@@ -38,6 +42,7 @@ enum Call {
     Open {
         inode: Option<Inode>,
         changed: Vec<(Inode, u64)>,
+        ignored: bool,
     },
     Change {
         inode: Inode,
@@ -157,12 +162,20 @@ impl Replay {
     fn end(&mut self, call: Call, result: i64) {
         match call {
             Call::Other => {}
-            Call::Open { inode, changed } => {
+            Call::Open {
+                inode,
+                changed,
+                ignored,
+            } => {
                 for (inode, id) in changed {
                     self.disk.ended(inode, id);
                 }
                 if result >= 0 {
-                    let open = Open { inode, offset: 0 };
+                    let open = Open {
+                        inode,
+                        offset: 0,
+                        ignored,
+                    };
                     self.open.insert(result, open);
                 }
             }
@@ -190,6 +203,10 @@ impl Replay {
 
     fn opening(&mut self, at: Option<(Inode, String)>, flags: &str) -> Call {
         let mut changed = Vec::new();
+        let ignored = match (self.ignore, &at) {
+            (Ignore::Named(ignored), Some((_, name))) => ignored == name,
+            _ => false,
+        };
         let inode = at.and_then(|(parent, name)| {
             let there = if name.is_empty() {
                 Some(parent)
@@ -211,7 +228,11 @@ impl Replay {
                 None => None,
             }
         });
-        Call::Open { inode, changed }
+        Call::Open {
+            inode,
+            changed,
+            ignored,
+        }
     }
 
     fn writing(&mut self, inode: Inode, at: u64, bytes: Vec<u8>) -> Call {
@@ -232,6 +253,7 @@ impl Replay {
             Ignore::Nothing => false,
             Ignore::Files => !directory,
             Ignore::Directories => directory,
+            Ignore::Named(_) => open.ignored,
         };
         if ignored {
             return Call::Other;
