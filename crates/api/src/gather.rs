@@ -5,19 +5,19 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 
 /// A stream that puts off each flush once, until whatever is ready already has run and may have added to it.
 #[derive(Debug)]
-pub struct Gathered<S> {
+pub struct Gathered<S: AsyncWrite + Unpin> {
     stream: BufWriter<S>,
     /// The flush under way has been put off.
     put_off: bool,
 }
 
-impl<S: AsyncWrite> Gathered<S> {
+impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// Gathers what is written to `stream`.
     pub fn new(stream: S) -> Self {
         Self {
@@ -29,6 +29,16 @@ impl<S: AsyncWrite> Gathered<S> {
     /// What is written to.
     pub fn get_ref(&self) -> &S {
         self.stream.get_ref()
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Drop for Gathered<S> {
+    /// TLS says why it refuses a peer in a last record that it writes and does not flush: what goes out at once does.
+    fn drop(&mut self) {
+        if !self.stream.buffer().is_empty() {
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut self.stream).poll_flush(&mut cx);
+        }
     }
 }
 
@@ -82,8 +92,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -143,6 +151,19 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
         assert!(stream.get_ref().0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_not_flushed_goes_out_at_the_end() {
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut stream = Gathered::new(near);
+        stream.write_all(b"no").await.expect("room for as much");
+        drop(stream);
+        let mut received = String::new();
+        far.read_to_string(&mut received)
+            .await
+            .expect("an open stream");
+        assert_eq!(received, "no");
     }
 
     #[tokio::test]

@@ -228,13 +228,13 @@ pub async fn connect(address: &str, clients: usize) -> Result<Vec<Channel>, Fail
 
 /// A connection that is made, and made again, whenever it is used and is not there.
 pub fn lazily(address: &str) -> Result<Channel, Failure> {
-    Ok(endpoint(address)?.connect_lazy())
+    Ok(api::connect::channel(&endpoint(address)?, None))
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|e| Failure::operation(format!("{address}: {e}")))?;
-    Ok(endpoint.connect_timeout(CONNECT_WITHIN).tcp_nodelay(true))
+    Ok(endpoint.connect_timeout(CONNECT_WITHIN))
 }
 
 /// Whole microseconds.
