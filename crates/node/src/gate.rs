@@ -89,6 +89,11 @@ impl Gate {
         })
     }
 
+    /// For how many requests there is room now.
+    pub fn room(&self) -> usize {
+        self.requests.available_permits()
+    }
+
     /// Lets a stream in, until the permit is dropped.
     ///
     /// # Errors

@@ -176,6 +176,70 @@ async fn a_failed_request_does_not_end_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_comes_at_once_each_request_has_its_own_answer() {
+    const REQUESTS: u64 = 400;
+    let cluster = Cluster::start(3).await;
+    cluster.make_pool().await;
+    for at in [cluster.leader().await, cluster.follower().await] {
+        let mut stream = Stream::open(&cluster, at).await;
+        let up = stream.up.clone();
+        let asking = tokio::spawn(async move {
+            for tag in 1..=REQUESTS {
+                let mut request = take(&format!("{at}-{tag}"), 1, 0);
+                if tag % 3 == 0 {
+                    // Of such names few have room in one lot.
+                    request.pool = "x".repeat(10_000);
+                }
+                let request = Some(Asked::Lease(request));
+                let sent = up.send(v1::HoldRequest { tag, request }).await;
+                sent.expect("the stream is open");
+            }
+        });
+        let mut answered = BTreeMap::new();
+        while answered.len() < REQUESTS as usize {
+            let (tag, answer) = stream.answer().await;
+            let good = match answer {
+                Answer::Grant(_) => true,
+                Answer::Failure(failure) => {
+                    assert_eq!(failure.reason, "INVALID_FIELD", "{failure:?}");
+                    false
+                }
+                other => panic!("an answer to something else: {other:?}"),
+            };
+            assert_eq!(answered.insert(tag, good), None, "{tag} twice");
+        }
+        let expected = (1..=REQUESTS).map(|tag| (tag, tag % 3 != 0));
+        assert!(answered.into_iter().eq(expected));
+        asking.await.expect("all sent");
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_node_takes_on_little_a_stream_still_gets_on() {
+    let cluster = Cluster::start_with(1, |config| config.limits.in_flight = 2).await;
+    cluster.make_pool().await;
+    let mut stream = Stream::open(&cluster, 0).await;
+    let mut waiting: Vec<u64> = (1..=50).collect();
+    while !waiting.is_empty() {
+        for &tag in &waiting {
+            let request = take(&format!("portal-{tag}"), 1, 0);
+            stream.ask(tag, Asked::Lease(request)).await;
+        }
+        let before = waiting.len();
+        for _ in 0..before {
+            match stream.answer().await {
+                (tag, Answer::Grant(_)) => waiting.retain(|&other| other != tag),
+                (_, Answer::Failure(failure)) => assert_eq!(failure.reason, "TOO_BUSY"),
+                other => panic!("an answer to something else: {other:?}"),
+            }
+        }
+        assert!(waiting.len() < before, "nobody was served");
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_target_is_told_on_any_node() {
     let cluster = Cluster::start(3).await;
     cluster.make_pool().await;

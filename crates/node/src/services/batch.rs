@@ -116,7 +116,7 @@ impl Context {
 }
 
 /// The refusal of a message without a request in it.
-pub(super) fn nothing() -> Status {
+fn nothing() -> Status {
     refuse(
         "request",
         "nothing",

@@ -1,15 +1,19 @@
 //! The stream of a front-end's life: requests come up and are answered as they get done, in any order, and
 //! notices go down when the target of one of its leases has changed.
 //!
-//! A node that follows forwards each request by itself, and tells of targets as it has applied them.
+//! Requests that have come by the time that the node looks are carried out in one lot, as a `LeaseBatch` is: the more
+//! there are, the less each costs. A node that follows tells of targets as it has applied them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use api::status::{self, Reason};
+use api::v1;
 use api::v1::hold_request::Request as Asked;
 use api::v1::hold_response::Response as Answer;
-use api::{status, v1};
+use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use prost::Message as _;
 use quota::LeaseId;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -17,11 +21,15 @@ use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
 use super::Context;
-use super::batch::nothing;
 use crate::gate::shutting_down;
 
-/// Leases whose targets are looked up at a time; between two lots others get at the state.
-const LOT: usize = 1_024;
+/// Answers that go down together at most.
+pub(super) const ANSWERS_AHEAD: usize = 64;
+/// Most requests of a lot, and most bytes of it: a leader takes no longer `LeaseBatch` than twice that.
+const LOT: usize = 256;
+const LOT_BYTES: usize = 32 << 10;
+/// Leases whose targets are looked up at a time; between two such lots others get at the state.
+const LOOK_UP: usize = 1_024;
 /// A lease that this node does not come to know after so many looks has ended meanwhile.
 const MOST_MISSES: u32 = 100;
 
@@ -29,6 +37,13 @@ const MOST_MISSES: u32 = 100;
 pub(super) struct Hold {
     context: Context,
     metadata: MetadataMap,
+    requests: Streaming<v1::HoldRequest>,
+    /// The front-end may send more.
+    reading: bool,
+    /// What came with a lot and begins the next: it was too long for that one.
+    left_over: Option<v1::HoldRequest>,
+    /// Requests at work.
+    at_work: usize,
     answers: mpsc::Sender<Result<v1::HoldResponse, Status>>,
     /// What is ready to go down, oldest first. With what is at work at most `hold_in_flight`, and notices
     /// only once it is empty: a front-end that does not read holds nothing up but itself.
@@ -36,17 +51,18 @@ pub(super) struct Hold {
     watched: Watched,
 }
 
-/// What came of a request.
+/// What came of a lot.
 struct Done {
-    answer: v1::HoldResponse,
-    /// The lease that it was about, where that is known.
-    lease: Option<u64>,
+    answers: Vec<v1::HoldResponse>,
+    /// The leases that were to be given back, by the place of the request.
+    returned: Vec<(usize, u64)>,
 }
 
 impl Hold {
     pub fn new(
         context: Context,
         mut metadata: MetadataMap,
+        requests: Streaming<v1::HoldRequest>,
         answers: mpsc::Sender<Result<v1::HoldResponse, Status>>,
     ) -> Self {
         // A bound on the stream is none on its requests.
@@ -55,6 +71,10 @@ impl Hold {
         Self {
             context,
             metadata,
+            requests,
+            reading: true,
+            left_over: None,
+            at_work: 0,
             answers,
             ready: VecDeque::new(),
             watched: Watched::new(most),
@@ -62,7 +82,7 @@ impl Hold {
     }
 
     /// Serves the stream until the front-end ends it or goes away, or the node stops.
-    pub async fn run(mut self, mut requests: Streaming<v1::HoldRequest>) {
+    pub async fn run(mut self) {
         let context = self.context.clone();
         let most = usize::try_from(context.limits.hold_in_flight).unwrap_or(usize::MAX);
         let mut closed = context.gate.closed();
@@ -71,16 +91,19 @@ impl Hold {
         let mut look = tokio::time::interval(Duration::from_millis(context.limits.notice_ms));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = FuturesUnordered::new();
-        let mut reading = true;
         let mut stopping = false;
-        while reading || !work.is_empty() || !self.ready.is_empty() {
+        while self.reading || !work.is_empty() || !self.ready.is_empty() {
+            let room = most
+                .saturating_sub(self.at_work + self.ready.len())
+                .min(context.gate.room().max(1))
+                .min(LOT);
             tokio::select! {
-                message = requests.message(),
-                    if reading && work.len() + self.ready.len() < most => match message {
-                    Ok(Some(request)) => {
-                        work.push(serve(context.clone(), self.metadata.clone(), request));
+                lot = self.lot(room), if self.reading && room > 0 => match lot {
+                    Ok(lot) if lot.is_empty() => {}
+                    Ok(lot) => {
+                        self.at_work += lot.len();
+                        work.push(serve(context.clone(), self.metadata.clone(), lot));
                     }
-                    Ok(None) => reading = false,
                     // The front-end went away, or sent what can't be read, which tonic answers.
                     Err(status) => {
                         let _ = answers.send(Err(status)).await;
@@ -88,14 +111,19 @@ impl Hold {
                     }
                 },
                 Some(done) = work.next(), if !work.is_empty() => self.settle(done),
-                place = answers.reserve(), if !self.ready.is_empty() => match place {
-                    Ok(place) => {
-                        if let Some(answer) = self.ready.pop_front() {
-                            place.send(Ok(answer));
-                        }
+                place = answers.reserve(), if !self.ready.is_empty() => {
+                    let mut place = place.ok();
+                    if place.is_none() {
+                        return;
                     }
-                    Err(_) => return,
-                },
+                    while let Some(here) = place {
+                        let Some(answer) = self.ready.pop_front() else {
+                            break;
+                        };
+                        here.send(Ok(answer));
+                        place = answers.try_reserve().ok();
+                    }
+                }
                 () = answers.closed() => return,
                 _ = look.tick(), if self.ready.is_empty() && !self.watched.is_empty() => {
                     // Nothing can have changed but by an entry that was applied.
@@ -106,7 +134,7 @@ impl Hold {
                 }
                 () = async { let _ = closed.wait_for(|closed| *closed).await; }, if !stopping => {
                     stopping = true;
-                    reading = false;
+                    self.reading = false;
                 }
             }
         }
@@ -115,20 +143,53 @@ impl Hold {
         }
     }
 
-    fn settle(&mut self, done: Done) {
-        let grant = match &done.answer.response {
-            Some(Answer::Grant(grant)) => Some(grant),
-            Some(Answer::Reported(reported)) => reported.grant.as_ref(),
-            _ => None,
+    /// The next request, and those that have come with it: up to `most` in all, and none at the end.
+    async fn lot(&mut self, most: usize) -> Result<Vec<v1::HoldRequest>, Status> {
+        let (mut lot, mut bytes) = (Vec::new(), 0);
+        let mut next = match self.left_over.take() {
+            Some(request) => Some(request),
+            None => self.requests.message().await?,
         };
-        if let Some(grant) = grant {
-            let leads = self.context.core.leader().is_some_and(|l| l.is_me);
-            self.watched.told(grant.lease_id, grant.target, leads);
+        // Nothing is waited for from here on, so that nothing is lost where another branch is quicker.
+        while let Some(request) = next {
+            bytes += request.encoded_len();
+            if bytes > LOT_BYTES && !lot.is_empty() {
+                self.left_over = Some(request);
+                return Ok(lot);
+            }
+            lot.push(request);
+            if lot.len() >= most {
+                return Ok(lot);
+            }
+            match self.requests.message().now_or_never() {
+                Some(message) => next = message?,
+                None => return Ok(lot),
+            }
         }
-        if let (Some(Answer::Returned(_)), Some(lease)) = (&done.answer.response, done.lease) {
-            self.watched.forget(lease);
+        self.reading = false;
+        Ok(lot)
+    }
+
+    fn settle(&mut self, done: Done) {
+        self.at_work = self.at_work.saturating_sub(done.answers.len());
+        let leads = self.context.core.leader().is_some_and(|l| l.is_me);
+        for (place, lease) in done.returned {
+            let answer = done.answers.get(place).and_then(|a| a.response.as_ref());
+            if matches!(answer, Some(Answer::Returned(_))) {
+                self.watched.forget(lease);
+            }
         }
-        self.ready.push_back(done.answer);
+        for answer in &done.answers {
+            let grant = match &answer.response {
+                Some(Answer::Grant(grant)) => Some(grant),
+                Some(Answer::Reported(reported)) => reported.grant.as_ref(),
+                _ => None,
+            };
+            if let Some(grant) = grant {
+                self.watched.told(grant.lease_id, grant.target, leads);
+            }
+        }
+        self.ready.extend(done.answers);
     }
 
     /// Looks at the targets of the stream's leases, and tells of those that have changed.
@@ -161,38 +222,34 @@ impl Hold {
     }
 }
 
-/// Carries one request out.
-async fn serve(context: Context, metadata: MetadataMap, request: v1::HoldRequest) -> Done {
-    let v1::HoldRequest { tag, request } = request;
-    let lease = match &request {
-        Some(Asked::Renew(renew)) => Some(renew.lease_id),
-        Some(Asked::Report(report)) => Some(report.lease_id),
-        Some(Asked::Return(give)) => Some(give.lease_id),
+/// Carries a lot out, and gives an answer to each of its requests.
+async fn serve(context: Context, metadata: MetadataMap, lot: Vec<v1::HoldRequest>) -> Done {
+    let tags: Vec<u64> = lot.iter().map(|request| request.tag).collect();
+    let returns = |(place, request): (usize, &v1::HoldRequest)| match &request.request {
+        Some(Asked::Return(give)) => Some((place, give.lease_id)),
         _ => None,
     };
-    let response = async {
-        let call = context.gate.enter(&metadata)?;
-        match request {
-            Some(Asked::Lease(take)) => context.take(&call, take).await.map(Answer::Grant),
-            Some(Asked::Renew(renew)) => context.renew(&call, renew).await.map(Answer::Grant),
-            Some(Asked::Return(give)) => context.give_back(&call, give).await.map(Answer::Returned),
-            Some(Asked::Report(report)) => {
-                context.report(&call, report).await.map(Answer::Reported)
-            }
-            None => Err(nothing()),
+    let returned = lot.iter().enumerate().filter_map(returns).collect();
+    let answered = async {
+        let requests = u32::try_from(lot.len()).unwrap_or(u32::MAX);
+        let call = context.gate.enter_with(&metadata, requests)?;
+        let batch = v1::LeaseBatchRequest { requests: lot };
+        let answers = context.batch(&call, batch).await?.responses;
+        if answers.len() != tags.len() {
+            let what = "the leader answered other requests than those that were made";
+            return Err(Reason::Internal.because(what).into());
         }
+        Ok(answers)
     };
-    let response = match response.await {
-        Ok(answer) => answer,
-        Err(status) => Answer::Failure(status::failure(&status)),
-    };
-    Done {
-        answer: v1::HoldResponse {
+    let answers = answered.await.unwrap_or_else(|status: Status| {
+        let failure = Answer::Failure(status::failure(&status));
+        let failed = |&tag: &u64| v1::HoldResponse {
             tag,
-            response: Some(response),
-        },
-        lease,
-    }
+            response: Some(failure.clone()),
+        };
+        tags.iter().map(failed).collect()
+    });
+    Done { answers, returned }
 }
 
 /// The leases of a stream, and what the front-end knows of their targets.
@@ -247,11 +304,11 @@ impl Watched {
         self.leases.remove(&lease);
     }
 
-    /// Up to [`LOT`] leases, in order, from one on.
+    /// Up to [`LOOK_UP`] leases, in order, from one on.
     fn lot(&self, from: u64) -> Vec<u64> {
         self.leases
             .range(from..)
-            .take(LOT)
+            .take(LOOK_UP)
             .map(|(&lease, _)| lease)
             .collect()
     }

@@ -95,11 +95,11 @@ impl LeaseService for Leases {
         request: Request<Streaming<v1::HoldRequest>>,
     ) -> Result<Response<Self::HoldStream>, Status> {
         let permit = self.0.gate.enter_stream()?;
-        let (answers, stream) = mpsc::channel(1);
+        let (answers, stream) = mpsc::channel(hold::ANSWERS_AHEAD);
         let (metadata, _, requests) = request.into_parts();
-        let hold = hold::Hold::new(self.0.clone(), metadata, answers);
+        let hold = hold::Hold::new(self.0.clone(), metadata, requests, answers);
         tokio::spawn(async move {
-            hold.run(requests).await;
+            hold.run().await;
             drop(permit);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
