@@ -2,6 +2,7 @@
 //! the one table of errors.
 
 mod change;
+pub mod codec;
 pub mod connect;
 mod convert;
 mod gather;

@@ -1,5 +1,6 @@
 //! The gRPC server: which services there are, over which connections, and how they end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,11 +13,15 @@ use api::v1;
 use api::v1::budget_service_server::BudgetServiceServer;
 use api::v1::cluster_service_server::ClusterServiceServer;
 use api::v1::lease_service_server::LeaseServiceServer;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tonic::transport::{Server, ServerTlsConfig};
@@ -69,11 +74,9 @@ pub(crate) async fn serve(
         server = server.tls_config(tls).map_err(|e| text(&e))?;
     }
     let peers = context.core.peer_service();
-    let router = server
-        .add_service(
-            LeaseServiceServer::new(Leases(context.clone()))
-                .max_decoding_message_size(LEASE_MESSAGE_BYTES.min(message_bytes)),
-        )
+    let leases = LeaseServiceServer::new(Leases(context.clone()))
+        .max_decoding_message_size(LEASE_MESSAGE_BYTES.min(message_bytes));
+    let others = Routes::default()
         .add_service(
             BudgetServiceServer::new(Budget(context.clone()))
                 .max_decoding_message_size(message_bytes),
@@ -95,10 +98,14 @@ pub(crate) async fn serve(
                 .build_v1alpha()
                 .map_err(|e| text(&e))?,
         );
-    let router = if secure {
-        router.add_service(InterceptedService::new(peers, require_certificate))
+    let others = if secure {
+        others.add_service(InterceptedService::new(peers, require_certificate))
     } else {
-        router.add_service(peers)
+        others.add_service(peers)
+    };
+    let services = Services {
+        leases,
+        others: others.prepare(),
     };
 
     let incoming = accept(incoming, size(limits.connections));
@@ -106,10 +113,38 @@ pub(crate) async fn serve(
         // A sender that is gone is a node that is gone.
         let _ = stop.wait_for(|stop| *stop).await;
     };
-    router
-        .serve_with_incoming_shutdown(incoming, stopped)
+    server
+        .serve_with_incoming_shutdown(services, incoming, stopped)
         .await
         .map_err(|e| text(&e))
+}
+
+/// All services. Calls of the one that front-ends make go straight to it: the way through a router of any services
+/// takes as long as the call itself.
+#[derive(Clone)]
+struct Services {
+    leases: LeaseServiceServer<Leases>,
+    others: Routes,
+}
+
+impl Service<http::Request<Body>> for Services {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        // All are ready at any time.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let path = request.uri().path().strip_prefix('/');
+        let service = path.and_then(|path| path.split_once('/'));
+        match service {
+            Some((v1::lease_service_server::SERVICE_NAME, _)) => self.leases.call(request),
+            _ => Box::pin(self.others.call(request)),
+        }
+    }
 }
 
 /// Connections as they come in.

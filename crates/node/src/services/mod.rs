@@ -96,7 +96,8 @@ impl Context {
             Some(leader) if call.forwarded => Err(not_leader(&leader)),
             Some(leader) => {
                 let channel = self.forward.channel(&leader)?;
-                let answer = there(channel, forward::onward(call, message));
+                // A call over the network takes room that each call here would have to move about with it.
+                let answer = Box::pin(there(channel, forward::onward(call, message)));
                 let answer = async { answer.await.map_err(|s| forward::failed(&leader, s)) };
                 call.within(answer).await.map(Response::into_inner)
             }
