@@ -1,14 +1,17 @@
 //! The one load generator for all: clients that each make a call, wait for its answer, and make the next.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use preau::parts::Failure;
 use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::connection::{CONNECT_WITHIN, Connection};
 use crate::figures::{Figures, Latencies};
 
 /// One connection carries this many clients, and there are so many connections at most.
@@ -18,8 +21,6 @@ const MOST_CONNECTIONS: usize = 16;
 pub const PAUSE: Duration = Duration::from_millis(50);
 /// How long a call may take.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection may take to come up.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,12 +130,13 @@ pub async fn phase<C: Client>(
 
 async fn work<C: Client>(mut client: C, phase: Phase, shared: Arc<Shared>) -> (C, Tally) {
     let mut tally = Tally::default();
+    let mut patience = Patience::new(ANSWER_WITHIN);
     loop {
         let sent_us = shared.now_us();
         if shared.is_over(sent_us) {
             break;
         }
-        let outcome = within(client.call(phase)).await;
+        let outcome = patience.wait(client.call(phase)).await;
         let now_us = shared.now_us();
         let counts = !shared.is_over(now_us);
         match outcome {
@@ -165,10 +167,32 @@ async fn work<C: Client>(mut client: C, phase: Phase, shared: Arc<Shared>) -> (C
     (client, tally)
 }
 
-/// A call that is given up where it takes too long.
-async fn within(call: impl Future<Output = Result<u64, String>>) -> Result<u64, String> {
-    let answer = tokio::time::timeout(ANSWER_WITHIN, call).await;
-    answer.unwrap_or_else(|_| Err(format!("no answer within {ANSWER_WITHIN:?}")))
+/// A bound on how long each call of a client takes: one timer that is moved on, since a new one for each call would be
+/// put into the runtime's list of timers and taken out again.
+struct Patience {
+    within: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(within: Duration) -> Self {
+        let timer = Box::pin(sleep(within));
+        Self { within, timer }
+    }
+
+    /// Gives the call up where it takes too long.
+    async fn wait(
+        &mut self,
+        call: impl Future<Output = Result<u64, String>>,
+    ) -> Result<u64, String> {
+        let end = tokio::time::Instant::now() + self.within;
+        self.timer.as_mut().reset(end);
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = self.timer.as_mut() => Err(format!("no answer within {:?}", self.within)),
+        }
+    }
 }
 
 /// Has every client give back all that it has, for as long as `time`.
@@ -177,8 +201,11 @@ pub async fn give_back<C: Client>(clients: Vec<C>, time: Duration) {
     let mut tasks = JoinSet::new();
     for mut client in clients {
         tasks.spawn(async move {
-            while Instant::now() < end && !matches!(within(client.call(Phase::Revoke)).await, Ok(0))
-            {
+            let mut patience = Patience::new(ANSWER_WITHIN);
+            while Instant::now() < end {
+                if let Ok(0) = patience.wait(client.call(Phase::Revoke)).await {
+                    break;
+                }
             }
         });
     }
@@ -213,28 +240,20 @@ pub fn connections(clients: usize) -> usize {
 }
 
 /// Connections for so many clients to `address`, which is `host:port`.
-pub async fn connect(address: &str, clients: usize) -> Result<Vec<Channel>, Failure> {
-    let endpoint = endpoint(address)?;
-    let mut channels = Vec::new();
+pub async fn connect(address: &str, clients: usize) -> Result<Vec<Connection>, Failure> {
+    let mut all = Vec::new();
     for _ in 0..connections(clients) {
-        let network = api::connect::network();
-        let channel = endpoint.connect_with_connector(network).await;
-        channels.push(
-            channel.map_err(|e| Failure::operation(format!("can't connect to {address}: {e}")))?,
-        );
+        all.push(Connection::open(address).await?);
     }
-    Ok(channels)
+    Ok(all)
 }
 
 /// A connection that is made, and made again, whenever it is used and is not there.
 pub fn lazily(address: &str) -> Result<Channel, Failure> {
-    Ok(api::connect::channel(&endpoint(address)?, None))
-}
-
-fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|e| Failure::operation(format!("{address}: {e}")))?;
-    Ok(endpoint.connect_timeout(CONNECT_WITHIN))
+    let endpoint = endpoint.connect_timeout(CONNECT_WITHIN);
+    Ok(api::connect::channel(&endpoint, None))
 }
 
 /// Whole microseconds.
@@ -292,6 +311,23 @@ mod tests {
         let (left, figures) = phase(clients(3), Phase::Revoke, bounds).await.unwrap();
         assert!(figures.leases <= 3, "{figures:?}");
         give_back(left, LONG).await;
+    }
+
+    #[tokio::test]
+    async fn each_call_is_waited_for_as_long_as_it_may_take() {
+        let mut patience = Patience::new(Duration::from_millis(200));
+        for _ in 0..2 {
+            // Together longer than one may take.
+            for _ in 0..3 {
+                let slow = async {
+                    sleep(Duration::from_millis(100)).await;
+                    Ok(1)
+                };
+                assert_eq!(patience.wait(slow).await, Ok(1));
+            }
+            let never = patience.wait(std::future::pending()).await;
+            assert_eq!(never, Err("no answer within 200ms".into()));
+        }
     }
 
     #[tokio::test]

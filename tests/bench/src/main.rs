@@ -3,6 +3,7 @@
 
 mod beside;
 mod ceiling;
+mod connection;
 mod figures;
 mod ground;
 mod load;

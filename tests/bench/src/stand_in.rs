@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use preau::parts::{Failure, Processes, free};
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use self::pb::stand_in_client::StandInClient;
 use self::pb::stand_in_server::{StandIn, StandInServer};
-use crate::load::connect;
+use crate::connection::Connection;
 
 mod pb {
     #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
@@ -46,7 +46,7 @@ pub async fn serve(args: &Args) -> Result<(), Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::operation(format!("stand-in: {e}"));
     let file = File::create(&args.file).map_err(|e| failed(&e))?;
     let peer = match args.peer {
-        Some(peer) => connect(&peer.to_string(), 1).await?.pop(),
+        Some(peer) => Some(Connection::open(&peer.to_string()).await?),
         None => None,
     };
     let service = Service {
@@ -62,7 +62,7 @@ pub async fn serve(args: &Args) -> Result<(), Failure> {
 
 struct Service {
     file: Arc<Mutex<File>>,
-    peer: Option<StandInClient<Channel>>,
+    peer: Option<StandInClient<Connection>>,
 }
 
 #[tonic::async_trait]
@@ -106,7 +106,7 @@ pub struct Pair {
 
 /// The way to the first.
 pub struct Door {
-    client: StandInClient<Channel>,
+    client: StandInClient<Connection>,
 }
 
 impl Pair {
@@ -130,7 +130,7 @@ impl Pair {
             let log = dir.join(format!("{name}.log"));
             processes.start(format!("the {name} stand-in"), command, log)?;
             client = tokio::select! {
-                channel = up(address) => Some(StandInClient::new(channel?)),
+                connection = up(address) => Some(StandInClient::new(connection?)),
                 failure = processes.ended() => return Err(failure),
             };
         }
@@ -141,15 +141,11 @@ impl Pair {
 }
 
 /// A connection, once somebody listens.
-async fn up(address: SocketAddr) -> Result<Channel, Failure> {
+async fn up(address: SocketAddr) -> Result<Connection, Failure> {
     let end = Instant::now() + START_WITHIN;
     loop {
-        match connect(&address.to_string(), 1).await {
-            Ok(mut channels) => {
-                if let Some(channel) = channels.pop() {
-                    return Ok(channel);
-                }
-            }
+        match Connection::open(&address.to_string()).await {
+            Ok(connection) => return Ok(connection),
             Err(failure) if Instant::now() > end => return Err(failure),
             Err(_) => {}
         }

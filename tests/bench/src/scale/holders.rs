@@ -10,9 +10,9 @@ use api::v1::hold_response::Response as Down;
 use api::v1::lease_service_client::LeaseServiceClient;
 use preau::parts::Failure;
 use tokio::time::{Instant, sleep_until, timeout};
-use tonic::transport::Channel;
 
 use super::Shape;
+use crate::connection::Connection;
 use crate::figures::Latencies;
 use crate::load::{ANSWER_WITHIN, micros};
 use crate::targets::told;
@@ -107,7 +107,7 @@ impl Holder {
 
 /// A lot of holders. It makes one call at a time, so that what is under way is bounded.
 pub struct Lot {
-    client: LeaseServiceClient<Channel>,
+    client: LeaseServiceClient<Connection>,
     /// When in each second it reports.
     offset: Duration,
     holders: Vec<Holder>,
@@ -117,10 +117,14 @@ pub struct Lot {
 
 impl Lot {
     /// Takes a lease for every holder of the lot with this number.
-    pub async fn take(channel: Channel, shape: Shape, number: usize) -> Result<Self, Failure> {
+    pub async fn take(
+        connection: Connection,
+        shape: Shape,
+        number: usize,
+    ) -> Result<Self, Failure> {
         let lots = lots(shape.holders);
         let mut this = Self {
-            client: LeaseServiceClient::new(channel),
+            client: LeaseServiceClient::new(connection),
             offset: EVERY * number as u32 / lots as u32,
             holders: Vec::new(),
             rules_revision: 0,

@@ -14,9 +14,9 @@ use quota::limits::MAX_SLOTS;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tonic::transport::Channel;
 
 use self::holders::{Lot, NOMINAL, Tally, batch, first, lots, pool_name, region_name};
+use crate::connection::Connection;
 use crate::figures::{Figures, Spread};
 use crate::ground::{Ground, Place, progress};
 use crate::load::connect;
@@ -199,12 +199,12 @@ async fn measure(ground: &Ground, shape: Shape, seconds: u64) -> Result<Point, F
     cluster.configure(changes(shape)).await?;
     let leader = cluster.leader().await?;
     let lots = lots(shape.holders);
-    let channels = connect(&leader.address, lots).await?;
+    let connections = connect(&leader.address, lots).await?;
 
     let mut taking = JoinSet::new();
     for number in 0..lots {
-        let channel = channels[number % channels.len()].clone();
-        taking.spawn(Lot::take(channel, shape, number));
+        let connection = connections[number % connections.len()].clone();
+        taking.spawn(Lot::take(connection, shape, number));
     }
     let mut ready = Vec::with_capacity(lots);
     while let Some(lot) = taking.join_next().await {
@@ -217,7 +217,7 @@ async fn measure(ground: &Ground, shape: Shape, seconds: u64) -> Result<Point, F
         working.spawn(lot.work(start, WARM_UP..WARM_UP + seconds));
     }
     sleep_until(start + SETTLED).await;
-    take_the_rest(channels.first(), shape.pools).await?;
+    take_the_rest(connections.first(), shape.pools).await?;
     sleep_until(start + Duration::from_secs(WARM_UP)).await;
     let before = look(&mut cluster).await?;
     sleep_until(start + Duration::from_secs(WARM_UP + seconds)).await;
@@ -271,9 +271,9 @@ fn changes(shape: Shape) -> Vec<api::v1::change::Change> {
 }
 
 /// In each pool somebody wants all that there is.
-async fn take_the_rest(channel: Option<&Channel>, pools: usize) -> Result<(), Failure> {
-    let channel = channel.ok_or_else(|| Failure::operation("there is no connection"))?;
-    let mut client = LeaseServiceClient::new(channel.clone());
+async fn take_the_rest(connection: Option<&Connection>, pools: usize) -> Result<(), Failure> {
+    let connection = connection.ok_or_else(|| Failure::operation("there is no connection"))?;
+    let mut client = LeaseServiceClient::new(connection.clone());
     let takes = (0..pools).map(|pool| Up::Lease(first(pool, REST.into(), REST.into(), MAX_SLOTS)));
     let taken = client.lease_batch(batch(takes.collect())).await;
     let taken = taken.map_err(|e| Failure::operation(told(&e)))?;

@@ -10,7 +10,8 @@ use api::v1::cluster_service_client::ClusterServiceClient;
 use preau::parts::{Children, Failure, Home, Leader, Leaders, Ports};
 
 use super::{make, told};
-use crate::load::{connect, lazily};
+use crate::connection::Connection;
+use crate::load::lazily;
 
 /// Where the nodes listen, where that is free: below the ports that the system gives to outgoing connections, one of
 /// which could have the port of a node that is down.
@@ -69,10 +70,8 @@ impl Cluster {
     /// Makes changes to pools and regions, in their order.
     pub async fn configure(&mut self, changes: Vec<Change>) -> Result<(), Failure> {
         let leader = self.leader().await?;
-        let mut channels = connect(&leader.address, 1).await?;
-        let channel = channels.pop();
-        let channel = channel.ok_or_else(|| Failure::operation("there is no connection"))?;
-        let mut client = BudgetServiceClient::new(channel);
+        let connection = Connection::open(&leader.address).await?;
+        let mut client = BudgetServiceClient::new(connection);
         for (number, changes) in changes.chunks(CHANGES).enumerate() {
             let request = v1::ConfigureRequest {
                 changes: changes

@@ -9,11 +9,11 @@ use preau::parts::{Failure, Processes, free};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Channel;
 
 use self::pb::lease_client::LeaseClient;
 use self::pb::maintenance_client::MaintenanceClient;
 use super::{TTL_S, make, told};
+use crate::connection::Connection;
 use crate::load::{Client, Phase, connect};
 
 mod pb {
@@ -96,20 +96,18 @@ async fn leader(addresses: Vec<String>) -> Result<String, Failure> {
     let end = Instant::now() + FORM_WITHIN;
     while Instant::now() < end {
         for address in &addresses {
-            let Ok(channels) = connect(address, 1).await else {
+            let Ok(connection) = Connection::open(address).await else {
                 continue;
             };
-            for channel in channels {
-                let status = MaintenanceClient::new(channel)
-                    .status(pb::StatusRequest {})
-                    .await;
-                let Ok(status) = status.map(tonic::Response::into_inner) else {
-                    continue;
-                };
-                let member = status.header.map_or(0, |header| header.member_id);
-                if status.leader != 0 && status.leader == member {
-                    return Ok(address.clone());
-                }
+            let status = MaintenanceClient::new(connection)
+                .status(pb::StatusRequest {})
+                .await;
+            let Ok(status) = status.map(tonic::Response::into_inner) else {
+                continue;
+            };
+            let member = status.header.map_or(0, |header| header.member_id);
+            if status.leader != 0 && status.leader == member {
+                return Ok(address.clone());
             }
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -121,9 +119,9 @@ async fn leader(addresses: Vec<String>) -> Result<String, Failure> {
 impl Door {
     /// Clients without leases.
     pub async fn clients(&self, count: usize) -> Result<Vec<Holder>, Failure> {
-        let channels = connect(&self.leader, count).await?;
+        let connections = connect(&self.leader, count).await?;
         let holder = |number: usize| Holder {
-            client: LeaseClient::new(channels[number % channels.len()].clone()),
+            client: LeaseClient::new(connections[number % connections.len()].clone()),
             alive: None,
             leases: Vec::new(),
             turn: 0,
@@ -134,7 +132,7 @@ impl Door {
 
 /// A client with its leases, by their ids.
 pub struct Holder {
-    client: LeaseClient<Channel>,
+    client: LeaseClient<Connection>,
     alive: Option<Alive>,
     leases: Vec<i64>,
     turn: usize,

@@ -8,10 +8,10 @@ use api::v1::hold_request::Request as Up;
 use api::v1::hold_response::Response as Down;
 use api::v1::lease_service_client::LeaseServiceClient;
 use preau::parts::Failure;
-use tonic::transport::Channel;
 
 use super::cluster::{Cluster, pool};
 use super::{TTL_S, told};
+use crate::connection::Connection;
 use crate::load::{Client, Phase, connect};
 
 /// The pool that the load works on, and its regions.
@@ -92,13 +92,13 @@ impl Door {
     async fn clients(
         &self,
         count: usize,
-    ) -> Result<Vec<(LeaseServiceClient<Channel>, Held)>, Failure> {
-        let channels = connect(&self.leader, count).await?;
+    ) -> Result<Vec<(LeaseServiceClient<Connection>, Held)>, Failure> {
+        let connections = connect(&self.leader, count).await?;
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
         let client = |number: usize| {
-            let channel = channels[number % channels.len()].clone();
+            let connection = connections[number % connections.len()].clone();
             let held = Held::new(format!("{generation}-{number}"), region(number % REGIONS));
-            (LeaseServiceClient::new(channel), held)
+            (LeaseServiceClient::new(connection), held)
         };
         Ok((0..count).map(client).collect())
     }
@@ -172,7 +172,7 @@ impl Held {
 
 /// A client that makes a call of its own for each lease.
 pub struct Caller {
-    client: LeaseServiceClient<Channel>,
+    client: LeaseServiceClient<Connection>,
     held: Held,
 }
 
@@ -224,7 +224,7 @@ impl Client for Caller {
 
 /// A client that asks for many leases at a time.
 pub struct Batcher {
-    client: LeaseServiceClient<Channel>,
+    client: LeaseServiceClient<Connection>,
     held: Held,
 }
 
