@@ -11,9 +11,9 @@ use crate::load::{Bounds, Client, Phase, give_back, phase};
 use crate::machine::busy_percent;
 use crate::report::{Goal, Report};
 use crate::targets::etcd::{self, Etcd};
-use crate::targets::nodes::{BATCH, FLAGS, Nodes};
+use crate::targets::nodes::{FLAGS, Nodes};
 use crate::targets::semaphore::{self, Fsync, Redis};
-use crate::targets::version;
+use crate::targets::{BATCH, version};
 
 /// Clients that take leases so long before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -23,6 +23,7 @@ const MOST_LEASES: u64 = 800_000;
 
 const ETCD: &str = "etcd";
 const PREAU: &str = "Préau";
+const STREAMS: &str = "Préau, streams";
 const BATCHES: &str = "Préau, 64 a call";
 /// At how many clients it is compared.
 const COMPARED: usize = 256;
@@ -35,6 +36,9 @@ pub struct Args {
     /// Clients at a time, comma separated: each takes, keeps and gives back one lease a call.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,64,256,1024", value_parser = clients())]
     clients: Vec<u64>,
+    /// Clients that do so by streams of Préau, each of which up to 64 of them share.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64,256,1024", value_parser = clients())]
+    stream_clients: Vec<u64>,
     /// Clients that do so with 64 leases a call, on Préau alone.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16,256", value_parser = clients())]
     batch_clients: Vec<u64>,
@@ -128,18 +132,11 @@ pub async fn redis(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn clients(&self) -> Vec<usize> {
-        self.clients.iter().map(|n| *n as usize).collect()
-    }
-
-    fn batch_clients(&self) -> Vec<usize> {
-        self.batch_clients.iter().map(|n| *n as usize).collect()
-    }
-
     /// What is measured in all, beside so many others.
     fn steps(&self, others: usize) -> usize {
-        let of_each = self.clients.len() * (1 + others) + self.batch_clients.len();
-        of_each * Phase::ALL.len() * self.ground.runs as usize
+        let of_each = self.clients.len() * (1 + others);
+        let points = of_each + self.stream_clients.len() + self.batch_clients.len();
+        points * Phase::ALL.len() * self.ground.runs as usize
     }
 
     fn notes(&self) -> Vec<String> {
@@ -155,8 +152,10 @@ impl Args {
             ),
             format!(
                 "One process makes the load for all, with as many threads as there are cores, over the same \
-                 number of connections: one for every 64 clients, up to 16. With Préau {BATCH} a call is a \
-                 LeaseBatch of as many requests, each for a lease of a holder of its own.",
+                 number of connections: one for every 64 clients, up to 16. Streams of Préau are one Hold for each \
+                 connection: all clients of the connection share it, each with one request for one lease on its way \
+                 at a time. {BATCH} a call is a LeaseBatch of as many requests, each for a lease of a holder of its \
+                 own.",
             ),
             "Préau's nodes have every default but the requests that they take on at a time, and clients call \
              their leader. Nothing is encrypted anywhere."
@@ -172,8 +171,9 @@ impl Run<'_> {
             mut processes,
             door,
         } = Etcd::start(dir.path()).await?;
-        let clients = self.args.clients();
-        let load = self.load((ETCD, 1), &clients, async |n| door.clients(n).await);
+        let load = self.load((ETCD, 1), &self.args.clients, async |n| {
+            door.clients(n).await
+        });
         tokio::select! {
             loaded = load => loaded,
             failure = processes.ended() => Err(failure),
@@ -186,9 +186,8 @@ impl Run<'_> {
             mut processes,
             mut door,
         } = Redis::start(dir.path(), sync).await?;
-        let clients = self.args.clients();
         let target = (sync.target(), 1);
-        let load = self.load(target, &clients, async |n| door.clients(n).await);
+        let load = self.load(target, &self.args.clients, async |n| door.clients(n).await);
         tokio::select! {
             loaded = load => loaded,
             failure = processes.ended() => Err(failure),
@@ -199,12 +198,15 @@ impl Run<'_> {
         let dir = self.ground.dir()?;
         let nodes = Nodes::start(&self.ground.preau, dir.path(), &FLAGS);
         let Nodes { mut cluster, door } = nodes.await?;
-        let (clients, batch_clients) = (self.args.clients(), self.args.batch_clients());
         let load = async {
             let callers = async |n| door.callers(n).await;
-            self.load((PREAU, 1), &clients, callers).await?;
+            self.load((PREAU, 1), &self.args.clients, callers).await?;
+            let streamers = async |n| door.streamers(n).await;
+            self.load((STREAMS, 1), &self.args.stream_clients, streamers)
+                .await?;
             let batchers = async |n| door.batchers(n).await;
-            self.load((BATCHES, BATCH), &batch_clients, batchers).await
+            self.load((BATCHES, BATCH), &self.args.batch_clients, batchers)
+                .await
         };
         tokio::select! {
             loaded = load => loaded,
@@ -216,11 +218,11 @@ impl Run<'_> {
     async fn load<C: Client>(
         &mut self,
         target: (&str, usize),
-        clients: &[usize],
+        clients: &[u64],
         mut make: impl AsyncFnMut(usize) -> Result<Vec<C>, Failure>,
     ) -> Result<(), Failure> {
         let time = self.args.ground.time();
-        for &count in clients {
+        for count in clients.iter().map(|n| *n as usize) {
             let warm_up = Bounds {
                 time: WARM_UP,
                 leases: WARM_UP_LEASES,
@@ -282,7 +284,7 @@ fn goals_beside_etcd(rows: &Rows) -> Vec<Goal> {
 
 fn goals_beside_redis(rows: &Rows, args: &Args) -> Vec<Goal> {
     let mut goals = Vec::new();
-    for clients in args.clients() {
+    for clients in args.clients.iter().map(|n| *n as usize) {
         for what in Phase::ALL {
             let find = |target| rows.find(target, what.name(), clients);
             let (ours, theirs) = (find(PREAU), find(Fsync::Always.target()));

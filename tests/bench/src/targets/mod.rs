@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod etcd;
 pub mod nodes;
 pub mod semaphore;
+pub mod streams;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,9 @@ use tonic::Status;
 
 /// A lease's time to live everywhere, in seconds: longer than any phase, so that none runs out.
 pub const TTL_S: u64 = 3_600;
+
+/// Leases that clients ask for at a time where they ask for many.
+pub const BATCH: usize = 64;
 
 /// An error by what it is, so that the same ones are counted together.
 pub fn told(status: &Status) -> String {

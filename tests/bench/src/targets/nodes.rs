@@ -10,7 +10,8 @@ use api::v1::lease_service_client::LeaseServiceClient;
 use preau::parts::Failure;
 
 use super::cluster::{Cluster, pool};
-use super::{TTL_S, told};
+use super::streams::{Streamer, share};
+use super::{BATCH, TTL_S, told};
 use crate::connection::Connection;
 use crate::load::{Client, Phase, connect};
 
@@ -19,8 +20,6 @@ const POOL: &str = "bench";
 const REGIONS: usize = 16;
 /// Slots of each region: each lease is to have one, so this is no bound on them.
 const NOMINAL: u64 = 1_000_000;
-/// Leases of one call of a [`Batcher`].
-pub const BATCH: usize = 64;
 /// What each node is told beyond where it is: to take on as many requests at a time as clients make.
 pub const FLAGS: [&str; 2] = ["--limits-in-flight", "131072"];
 
@@ -77,30 +76,45 @@ pub fn inspect() -> v1::InspectRequest {
 impl Door {
     /// Clients without leases that make one call for each.
     pub async fn callers(&self, count: usize) -> Result<Vec<Caller>, Failure> {
-        let doors = self.clients(count).await?;
-        let caller = |(client, held)| Caller { client, held };
-        Ok(doors.into_iter().map(caller).collect())
+        let doors = self.connect(count).await?.into_iter().cycle();
+        let caller = |(held, client)| Caller { client, held };
+        Ok(self.held(count).zip(doors).map(caller).collect())
     }
 
     /// Clients without leases that ask for [`BATCH`] at a time.
     pub async fn batchers(&self, count: usize) -> Result<Vec<Batcher>, Failure> {
-        let doors = self.clients(count).await?;
-        let batcher = |(client, held)| Batcher { client, held };
-        Ok(doors.into_iter().map(batcher).collect())
+        let doors = self.connect(count).await?.into_iter().cycle();
+        let batcher = |(held, client)| Batcher { client, held };
+        Ok(self.held(count).zip(doors).map(batcher).collect())
     }
 
-    async fn clients(
-        &self,
-        count: usize,
-    ) -> Result<Vec<(LeaseServiceClient<Connection>, Held)>, Failure> {
+    /// Clients without leases that make a request for each, on a stream for each connection.
+    pub async fn streamers(&self, count: usize) -> Result<Vec<Streamer>, Failure> {
+        let doors = self.connect(count).await?;
+        let of_each = count.div_ceil(doors.len());
+        let mut held = self.held(count);
+        let mut streamers = Vec::new();
+        for client in doors {
+            streamers.extend(share(client, held.by_ref().take(of_each).collect()));
+        }
+        Ok(streamers)
+    }
+
+    /// As many connections as so many clients share.
+    async fn connect(&self, count: usize) -> Result<Vec<LeaseServiceClient<Connection>>, Failure> {
         let connections = connect(&self.leader, count).await?;
+        Ok(connections
+            .into_iter()
+            .map(LeaseServiceClient::new)
+            .collect())
+    }
+
+    /// The leases of so many clients: none yet.
+    fn held(&self, count: usize) -> impl Iterator<Item = Held> + use<> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
-        let client = |number: usize| {
-            let connection = connections[number % connections.len()].clone();
-            let held = Held::new(format!("{generation}-{number}"), region(number % REGIONS));
-            (LeaseServiceClient::new(connection), held)
-        };
-        Ok((0..count).map(client).collect())
+        (0..count).map(move |number| {
+            Held::new(format!("{generation}-{number}"), region(number % REGIONS))
+        })
     }
 }
 
@@ -110,7 +124,7 @@ pub fn region(number: usize) -> String {
 }
 
 /// The leases of a client, each of a holder of its own, and what to ask next of them.
-struct Held {
+pub struct Held {
     name: String,
     region: String,
     taken: u64,
@@ -125,13 +139,33 @@ struct Lease {
 }
 
 impl Held {
-    fn new(name: String, region: String) -> Self {
+    /// None yet.
+    pub fn new(name: String, region: String) -> Self {
         Self {
             name,
             region,
             taken: 0,
             leases: Vec::new(),
             turn: 0,
+        }
+    }
+
+    /// The next request of a phase; none where there are no leases left for it.
+    pub fn ask(&mut self, phase: Phase) -> Option<Up> {
+        match phase {
+            Phase::Grant => Some(Up::Lease(self.take())),
+            Phase::Keep => self.renew().map(Up::Renew),
+            Phase::Revoke => self.give_back().map(Up::Return),
+        }
+    }
+
+    /// Takes in what that was answered.
+    pub fn settle(&mut self, phase: Phase, answer: Down) -> Result<(), String> {
+        match answer {
+            Down::Grant(grant) if phase == Phase::Grant => self.granted(grant),
+            Down::Grant(_) | Down::Returned(_) => Ok(()),
+            Down::Failure(failure) => Err(format!("{}: {}", failure.reason, failure.message)),
+            other => Err(format!("an answer to something else: {other:?}")),
         }
     }
 
@@ -251,31 +285,18 @@ impl Batcher {
 
 impl Client for Batcher {
     async fn call(&mut self, phase: Phase) -> Result<u64, String> {
-        let held = &mut self.held;
-        let requests: Vec<Up> = match phase {
-            Phase::Grant => (0..BATCH).map(|_| Up::Lease(held.take())).collect(),
-            Phase::Keep => {
-                let most = held.leases.len().min(BATCH);
-                let renew = |_| held.renew().map(Up::Renew);
-                (0..most).filter_map(renew).collect()
-            }
-            Phase::Revoke => {
-                let give_back = |_| held.give_back().map(Up::Return);
-                (0..BATCH).filter_map(give_back).collect()
-            }
+        let most = match phase {
+            Phase::Keep => self.held.leases.len().min(BATCH),
+            Phase::Grant | Phase::Revoke => BATCH,
         };
+        let requests = (0..most).map_while(|_| self.held.ask(phase));
+        let requests: Vec<Up> = requests.collect();
         if requests.is_empty() {
             return Ok(0);
         }
         let (mut done, mut error) = (0, None);
         for answer in self.exchange(requests).await? {
-            let taken = match answer {
-                Down::Grant(grant) if phase == Phase::Grant => self.held.granted(grant),
-                Down::Grant(_) | Down::Returned(_) => Ok(()),
-                Down::Failure(failure) => Err(format!("{}: {}", failure.reason, failure.message)),
-                other => Err(format!("an answer to something else: {other:?}")),
-            };
-            match taken {
+            match self.held.settle(phase, answer) {
                 Ok(()) => done += 1,
                 Err(why) => error = Some(why),
             }
