@@ -39,7 +39,7 @@ pub struct Args {
     /// Clients that do so by streams of Préau, each of which up to 64 of them share.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64,256,1024", value_parser = clients())]
     stream_clients: Vec<u64>,
-    /// Clients that do so with 64 leases a call, on Préau alone.
+    /// Clients that do so with 64 leases a call, on Préau and Redis.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "16,256", value_parser = clients())]
     batch_clients: Vec<u64>,
 }
@@ -70,7 +70,7 @@ async fn take_turns(
     report: &mut Report,
     others: &[Other],
 ) -> Result<(), Failure> {
-    let bar = progress(args.steps(others.len()));
+    let bar = progress(args.steps(others));
     for _ in 0..args.ground.runs {
         report.busy_before_percent.push(busy_percent().await);
         let mut run = Run {
@@ -132,11 +132,16 @@ pub async fn redis(args: &Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    /// What is measured in all, beside so many others.
-    fn steps(&self, others: usize) -> usize {
-        let of_each = self.clients.len() * (1 + others);
-        let points = of_each + self.stream_clients.len() + self.batch_clients.len();
-        points * Phase::ALL.len() * self.ground.runs as usize
+    /// What is measured in all, beside those others.
+    fn steps(&self, others: &[Other]) -> usize {
+        let (one_by_one, batches) = (self.clients.len(), self.batch_clients.len());
+        let of = |other: &Other| match other {
+            Other::Etcd => one_by_one,
+            Other::Redis(_) => one_by_one + batches,
+        };
+        let of_others: usize = others.iter().map(of).sum();
+        let of_ours = one_by_one + self.stream_clients.len() + batches;
+        (of_others + of_ours) * Phase::ALL.len() * self.ground.runs as usize
     }
 
     fn notes(&self) -> Vec<String> {
@@ -155,7 +160,7 @@ impl Args {
                  number of connections: one for every 64 clients, up to 16. Streams of Préau are one Hold for each \
                  connection: all clients of the connection share it, each with one request for one lease on its way \
                  at a time. {BATCH} a call is a LeaseBatch of as many requests, each for a lease of a holder of its \
-                 own.",
+                 own; with Redis it is a pipeline of as many commands.",
             ),
             "Préau's nodes have every default but the requests that they take on at a time, and clients call \
              their leader. Nothing is encrypted anywhere."
@@ -186,8 +191,14 @@ impl Run<'_> {
             mut processes,
             mut door,
         } = Redis::start(dir.path(), sync).await?;
-        let target = (sync.target(), 1);
-        let load = self.load(target, &self.args.clients, async |n| door.clients(n).await);
+        let load = async {
+            let one_by_one = async |n| door.clients(n).await;
+            self.load((sync.target(), 1), &self.args.clients, one_by_one)
+                .await?;
+            let pipelined = async |n| door.pipeliners(n).await;
+            let target = (sync.pipelined(), BATCH);
+            self.load(target, &self.args.batch_clients, pipelined).await
+        };
         tokio::select! {
             loaded = load => loaded,
             failure = processes.ended() => Err(failure),
@@ -282,20 +293,27 @@ fn goals_beside_etcd(rows: &Rows) -> Vec<Goal> {
     goals.into_iter().flatten().collect()
 }
 
+/// As much as Redis that syncs always, by each way: one lease a message on connections that are shared, many a message,
+/// and one a call.
 fn goals_beside_redis(rows: &Rows, args: &Args) -> Vec<Goal> {
+    let always = Fsync::Always;
+    let ways = [
+        (STREAMS, always.target(), &args.stream_clients),
+        (BATCHES, always.pipelined(), &args.batch_clients),
+        (PREAU, always.target(), &args.clients),
+    ];
     let mut goals = Vec::new();
-    for clients in args.clients.iter().map(|n| *n as usize) {
-        for what in Phase::ALL {
-            let find = |target| rows.find(target, what.name(), clients);
-            let (ours, theirs) = (find(PREAU), find(Fsync::Always.target()));
-            let compared = ours
-                .zip(theirs)
-                .and_then(|(ours, theirs)| ratio(ours, theirs, |run| run.per_second));
-            let said = format!(
-                "{}/s of {clients} clients, to those of a Redis that syncs always",
-                what.name()
-            );
-            goals.extend(Goal::at_least(1.0, said, compared));
+    for (ours, theirs, clients) in ways {
+        for clients in clients.iter().map(|n| *n as usize) {
+            for what in Phase::ALL {
+                let find = |target| rows.find(target, what.name(), clients);
+                let compared = find(ours)
+                    .zip(find(theirs))
+                    .and_then(|(ours, theirs)| ratio(ours, theirs, |run| run.per_second));
+                let what = what.name();
+                let said = format!("{what}/s of {clients} clients, \"{ours}\" to \"{theirs}\"");
+                goals.extend(Goal::at_least(1.0, said, compared));
+            }
         }
     }
     goals
@@ -318,5 +336,29 @@ mod tests {
             .map(|goal| goal.met)
             .collect();
         assert_eq!(met, [true, false, false]);
+    }
+
+    #[test]
+    fn each_way_is_held_against_the_same_way_of_redis() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let words = "redis --clients 1,256 --stream-clients 256 --batch-clients 16";
+        let Line { args } = clap::Parser::parse_from(words.split(' '));
+        let mut rows = Rows::default();
+        for (target, batch, clients, calls) in [
+            (Fsync::Always.target(), 1, 256, 200),
+            (Fsync::Always.pipelined(), BATCH, 16, 300),
+            (PREAU, 1, 256, 100),
+            (STREAMS, 1, 256, 400),
+            (BATCHES, BATCH, 16, 300),
+        ] {
+            rows.add((target, batch), "grants", clients, figures(calls, 1.0));
+        }
+        let goals = goals_beside_redis(&rows, &args);
+        let reached: Vec<f64> = goals.iter().map(|goal| goal.reached.median).collect();
+        assert_eq!(reached, [2.0, 1.0, 0.5]);
     }
 }

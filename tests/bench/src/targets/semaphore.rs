@@ -8,7 +8,7 @@ use preau::parts::{Failure, Processes, free};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use super::{TTL_S, make};
+use super::{BATCH, TTL_S, make};
 use crate::load::{Client, Phase, connections};
 
 /// The program.
@@ -26,9 +26,8 @@ now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
 return redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[3])";
-/// How long Redis may take to come up, and to answer.
+/// How long Redis may take to come up.
 const START_WITHIN: Duration = Duration::from_secs(10);
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// When Redis syncs what it has written.
@@ -57,6 +56,14 @@ impl Fsync {
         match self {
             Self::Always => "Redis, always",
             Self::EverySecond => "Redis, everysec",
+        }
+    }
+
+    /// The same with many commands a call.
+    pub const fn pipelined(self) -> &'static str {
+        match self {
+            Self::Always => "Redis, always, 64 a call",
+            Self::EverySecond => "Redis, everysec, 64 a call",
         }
     }
 }
@@ -127,12 +134,25 @@ async fn load_script(client: &redis::Client) -> Result<String, Failure> {
 }
 
 impl Door {
-    /// Clients without slots. They share as many connections as those of others: what several have to say goes
-    /// out together, which is the fastest way with Redis.
+    /// Clients without slots that send one command at a time. They share as many connections as those of others:
+    /// what several have to say goes out together, which is the fastest way with Redis.
     pub async fn clients(&mut self, count: usize) -> Result<Vec<Holder>, Failure> {
-        self.generation += 1;
+        let doors = self.connect(count).await?.into_iter().cycle();
+        let holder = |(held, connection)| Holder { connection, held };
+        Ok(self.held(count).zip(doors).map(holder).collect())
+    }
+
+    /// Clients without slots that send [`BATCH`] commands at a time, as a pipeline.
+    pub async fn pipeliners(&mut self, count: usize) -> Result<Vec<Pipeliner>, Failure> {
+        let doors = self.connect(count).await?.into_iter().cycle();
+        let pipeliner = |(held, connection)| Pipeliner { connection, held };
+        Ok(self.held(count).zip(doors).map(pipeliner).collect())
+    }
+
+    async fn connect(&self, count: usize) -> Result<Vec<MultiplexedConnection>, Failure> {
         let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(ANSWER_WITHIN))
+            // The load waits only so long for a call, whoever answers it.
+            .set_response_timeout(None)
             .set_pipeline_buffer_size(count.max(50));
         let mut all = Vec::new();
         for _ in 0..connections(count) {
@@ -141,21 +161,25 @@ impl Door {
                 .get_multiplexed_async_connection_with_config(&config);
             all.push(connection.await.map_err(failed)?);
         }
-        let holder = |number: usize| Holder {
-            connection: all[number % all.len()].clone(),
-            script: self.script.clone(),
-            name: format!("{}-{number}", self.generation),
+        Ok(all)
+    }
+
+    /// The slots of so many clients: none yet.
+    fn held(&mut self, count: usize) -> impl Iterator<Item = Held> + use<> {
+        self.generation += 1;
+        let (generation, script) = (self.generation, self.script.clone());
+        (0..count).map(move |number| Held {
+            script: script.clone(),
+            name: format!("{generation}-{number}"),
             taken: 0,
             slots: Vec::new(),
             turn: 0,
-        };
-        Ok((0..count).map(holder).collect())
+        })
     }
 }
 
-/// A client, and its slots by the names under which it has them.
-pub struct Holder {
-    connection: MultiplexedConnection,
+/// The slots of a client, by the names under which it has them, and what to ask next of them.
+struct Held {
     script: String,
     name: String,
     taken: u64,
@@ -163,23 +187,39 @@ pub struct Holder {
     turn: usize,
 }
 
-impl Holder {
-    async fn take(&mut self) -> Result<u64, String> {
+/// A command, and the name of the slot that it takes where it does.
+type Asked = (redis::Cmd, Option<String>);
+
+impl Held {
+    /// The next command of a phase; none where there are no slots left for it.
+    fn ask(&mut self, phase: Phase) -> Option<Asked> {
+        match phase {
+            Phase::Grant => Some(self.take()),
+            Phase::Keep => Some((self.keep()?, None)),
+            Phase::Revoke => Some((self.give_back()?, None)),
+        }
+    }
+
+    /// Takes in what that was answered: how many slots it had an effect on. A slot that is kept was there before.
+    fn settle(&mut self, phase: Phase, taken: Option<String>, answer: u64) -> Result<(), String> {
+        if answer != 1 && phase != Phase::Keep {
+            return Err("it had no effect".into());
+        }
+        self.slots.extend(taken);
+        Ok(())
+    }
+
+    fn take(&mut self) -> Asked {
         self.taken += 1;
         let name = format!("{}-{}", self.name, self.taken);
         let mut take = redis::cmd("EVALSHA");
         take.arg(&self.script).arg(1).arg(KEY);
         take.arg(CAPACITY).arg(TTL_S * 1_000).arg(&name);
-        self.ask(&take).await?;
-        self.slots.push(name);
-        Ok(1)
+        (take, Some(name))
     }
 
-    async fn keep(&mut self) -> Result<u64, String> {
-        if self.slots.is_empty() {
-            return Ok(0);
-        }
-        self.turn = (self.turn + 1) % self.slots.len();
+    fn keep(&mut self) -> Option<redis::Cmd> {
+        self.turn = (self.turn + 1).checked_rem(self.slots.len())?;
         let until = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_micros() as u64 / 1_000)
@@ -189,37 +229,67 @@ impl Holder {
             .arg("XX")
             .arg(until)
             .arg(&self.slots[self.turn]);
-        // How many were added: none.
-        let answer: redis::RedisResult<u64> = keep.query_async(&mut self.connection).await;
-        answer.map(|_| 1).map_err(|e| e.to_string())
+        Some(keep)
     }
 
-    async fn give_back(&mut self) -> Result<u64, String> {
-        let Some(name) = self.slots.pop() else {
-            return Ok(0);
-        };
+    fn give_back(&mut self) -> Option<redis::Cmd> {
+        let name = self.slots.pop()?;
         let mut give_back = redis::cmd("ZREM");
         give_back.arg(KEY).arg(&name);
-        self.ask(&give_back).await
+        Some(give_back)
     }
+}
 
-    /// Sends a command that must have an effect on one slot.
-    async fn ask(&mut self, command: &redis::Cmd) -> Result<u64, String> {
-        let answer: redis::RedisResult<u64> = command.query_async(&mut self.connection).await;
-        match answer {
-            Ok(1) => Ok(1),
-            Ok(_) => Err("it had no effect".into()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
+/// A client that sends a command by itself for each slot.
+pub struct Holder {
+    connection: MultiplexedConnection,
+    held: Held,
 }
 
 impl Client for Holder {
     async fn call(&mut self, phase: Phase) -> Result<u64, String> {
-        match phase {
-            Phase::Grant => self.take().await,
-            Phase::Keep => self.keep().await,
-            Phase::Revoke => self.give_back().await,
+        let Some((command, taken)) = self.held.ask(phase) else {
+            return Ok(0);
+        };
+        let answer = command.query_async(&mut self.connection).await;
+        let answer = answer.map_err(|e| e.to_string())?;
+        self.held.settle(phase, taken, answer).map(|()| 1)
+    }
+}
+
+/// A client that sends many commands at a time.
+pub struct Pipeliner {
+    connection: MultiplexedConnection,
+    held: Held,
+}
+
+impl Client for Pipeliner {
+    async fn call(&mut self, phase: Phase) -> Result<u64, String> {
+        let most = match phase {
+            Phase::Keep => self.held.slots.len().min(BATCH),
+            Phase::Grant | Phase::Revoke => BATCH,
+        };
+        let mut pipeline = redis::Pipeline::with_capacity(most);
+        let mut asked = Vec::with_capacity(most);
+        for (command, taken) in (0..most).map_while(|_| self.held.ask(phase)) {
+            pipeline.add_command(command);
+            asked.push(taken);
         }
+        if asked.is_empty() {
+            return Ok(0);
+        }
+        let answers = pipeline.query_async(&mut self.connection).await;
+        let answers: Vec<u64> = answers.map_err(|e| e.to_string())?;
+        if answers.len() != asked.len() {
+            return Err(format!("{} answers to {}", answers.len(), asked.len()));
+        }
+        let (mut done, mut error) = (0, None);
+        for (taken, answer) in asked.into_iter().zip(answers) {
+            match self.held.settle(phase, taken, answer) {
+                Ok(()) => done += 1,
+                Err(why) => error = Some(why),
+            }
+        }
+        error.map_or(Ok(done), Err)
     }
 }
