@@ -55,8 +55,8 @@ pub struct Args {
     /// How often each is measured: more than two show how much chance there is.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: u32,
-    /// How long each is measured, in seconds.
-    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=600))]
+    /// How long each is measured, in seconds. From 2 minutes on memory and disk are told by the minute.
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
     #[command(flatten)]
     place: Place,
@@ -114,12 +114,21 @@ struct Point {
     /// Memory of the leader in the end, and of the others on average, in bytes.
     leader_resident: u64,
     follower_resident: u64,
+    /// What the leader had taken after each minute.
+    minutes: Vec<Minute>,
     /// Bytes by which the leader's directory grew.
     disk_growth: i64,
     /// Entries applied.
     entries: u64,
     /// How often it changed who leads. Where it did, that which led at first counts as the leader.
     leader_changes: u64,
+}
+
+/// What a node has at a time, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Minute {
+    resident: u64,
+    disk: u64,
 }
 
 impl Row {
@@ -220,6 +229,15 @@ async fn measure(ground: &Ground, shape: Shape, seconds: u64) -> Result<Point, F
     take_the_rest(connections.first(), shape.pools).await?;
     sleep_until(start + Duration::from_secs(WARM_UP)).await;
     let before = look(&mut cluster).await?;
+    let mut minutes = Vec::new();
+    for minute in 1..=seconds / 60 {
+        sleep_until(start + Duration::from_secs(WARM_UP + 60 * minute)).await;
+        let nodes = look(&mut cluster).await?.nodes;
+        minutes.extend(nodes.get(&leader.node_id).map(|(taken, disk)| Minute {
+            resident: taken.resident,
+            disk: *disk,
+        }));
+    }
     sleep_until(start + Duration::from_secs(WARM_UP + seconds)).await;
     let after = look(&mut cluster).await?;
     let took = (after.at - before.at).as_secs_f64();
@@ -249,6 +267,7 @@ async fn measure(ground: &Ground, shape: Shape, seconds: u64) -> Result<Point, F
         leader_us_per_report: 1e6 * leads.cores * took / answered.max(1) as f64,
         leader_resident: leads.resident,
         follower_resident: mean(|used| used.resident as f64) as u64,
+        minutes,
         disk_growth: leads.disk_growth,
         entries: after.applied.saturating_sub(before.applied),
         leader_changes: cluster.leader_changes(),

@@ -2,7 +2,7 @@
 
 use preau::parts::thousands;
 
-use super::{Args, FRANCE, Point, Row, WARM_UP};
+use super::{Args, FRANCE, Minute, Point, Row, WARM_UP};
 use crate::figures::power;
 use crate::plots::{Picture, Series};
 use crate::report::{Report, Table};
@@ -23,11 +23,13 @@ pub fn fill(report: &mut Report, rows: &[Row], args: &Args) {
         table("By pools and regions", &spread),
     ];
     report.findings = findings(&by_holders);
+    report.findings.extend(rows.iter().filter_map(growth));
     report.pictures = vec![
         cores(&by_holders),
         latencies(&by_holders),
         per_report(&spread),
     ];
+    report.pictures.extend(by_the_minute(rows));
     report.notes = notes(args);
 }
 
@@ -134,6 +136,62 @@ fn findings(rows: &[&Row]) -> Vec<String> {
         }
     }
     findings
+}
+
+/// The minutes of a row's last run, where there are enough to tell how it went.
+fn minutes(row: &Row) -> Option<&[Minute]> {
+    let minutes = &row.runs.last()?.minutes;
+    (minutes.len() >= 2).then_some(minutes)
+}
+
+/// What the leader's memory and disk did from the middle on: until then there is more and more to remember.
+fn growth(row: &Row) -> Option<String> {
+    let minutes = minutes(row)?;
+    let (earlier, later) = minutes.split_at(minutes.len() / 2);
+    let lowest_to_highest = |minutes: &[Minute], figure: fn(&Minute) -> u64| {
+        let mib = |bytes: u64| bytes as f64 / MIB;
+        let all = || minutes.iter().map(figure);
+        let (lowest, highest) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        format!("{:.1} to {:.1} MiB", mib(lowest), mib(highest))
+    };
+    let of = |figure| {
+        let [earlier, later] = [earlier, later].map(|part| lowest_to_highest(part, figure));
+        format!("{earlier} in the first half and {later} in the second")
+    };
+    Some(format!(
+        "In {} minutes with {} holders the leader's memory was {}, its directory {}",
+        minutes.len(),
+        thousands(row.shape.holders as u64),
+        of(|minute| minute.resident),
+        of(|minute| minute.disk),
+    ))
+}
+
+fn by_the_minute(rows: &[Row]) -> Option<Picture> {
+    let of = |row: &Row, name: &str, figure: fn(&Minute) -> u64| {
+        let minutes = (1..).zip(minutes(row)?);
+        let point = |(minute, at): (u32, &Minute)| (minute.into(), figure(at) as f64 / MIB);
+        Some(Series {
+            name: format!("{name}, {} holders", thousands(row.shape.holders as u64)),
+            points: minutes.map(point).collect(),
+            line: true,
+        })
+    };
+    let series: Vec<Series> = rows
+        .iter()
+        .flat_map(|row| {
+            let memory = of(row, "memory", |minute| minute.resident);
+            let disk = of(row, "disk", |minute| minute.disk);
+            memory.into_iter().chain(disk)
+        })
+        .collect();
+    (!series.is_empty()).then(|| Picture {
+        caption: "The leader's memory and directory, in MiB, by the minute".into(),
+        x: "minutes",
+        y: "MiB",
+        log: false,
+        series,
+    })
 }
 
 fn cores(rows: &[&Row]) -> Picture {
@@ -272,6 +330,7 @@ mod tests {
             leader_us_per_report: 10.0,
             leader_resident: 64 << 20,
             follower_resident: 32 << 20,
+            minutes: Vec::new(),
             disk_growth: -4_096,
             entries: 200,
             leader_changes: 0,
@@ -303,6 +362,23 @@ mod tests {
         assert_eq!(cell(">leader MiB"), "64");
         assert_eq!(cell(">disk KiB/s"), "-2");
         assert_eq!(cell(">entries/s"), "100");
+    }
+
+    #[test]
+    fn memory_over_time_is_told_where_there_is_time() {
+        let mut row = row(1_000, 0.25);
+        assert!(growth(&row).is_none() && by_the_minute(&[]).is_none());
+        let minute = |mib: u64| Minute {
+            resident: mib << 20,
+            disk: 7 << 20,
+        };
+        row.runs[1].minutes = [60, 63, 64, 62].map(minute).to_vec();
+        let told = growth(&row).unwrap();
+        let memory = "60.0 to 63.0 MiB in the first half and 62.0 to 64.0 MiB in the second";
+        assert!(told.contains(memory), "{told}");
+        let picture = by_the_minute(&[row]).unwrap();
+        assert_eq!(picture.series.len(), 2);
+        assert_eq!(picture.series[0].points[3], (4.0, 62.0));
     }
 
     #[test]
