@@ -4,7 +4,7 @@
 //! Requests that have come by the time that the node looks are carried out in one lot, as a `LeaseBatch` is: the more
 //! there are, the less each costs. A node that follows tells of targets as it has applied them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use api::status::{self, Reason};
@@ -16,11 +16,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use prost::Message as _;
 use quota::LeaseId;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 
 use super::Context;
+use super::watched::Watched;
 use crate::gate::shutting_down;
 
 /// Answers that go down together at most.
@@ -28,10 +29,8 @@ pub(super) const ANSWERS_AHEAD: usize = 64;
 /// Most requests of a lot, and most bytes of it: a leader takes no longer `LeaseBatch` than twice that.
 const LOT: usize = 256;
 const LOT_BYTES: usize = 32 << 10;
-/// Leases whose targets are looked up at a time; between two such lots others get at the state.
-const LOOK_UP: usize = 1_024;
-/// A lease that this node does not come to know after so many looks has ended meanwhile.
-const MOST_MISSES: u32 = 100;
+/// Looking takes no more than one part in so many of the stream's time: with very many leases notices come later.
+const LOOK_SHARE: u32 = 10;
 
 /// One stream.
 pub(super) struct Hold {
@@ -49,6 +48,15 @@ pub(super) struct Hold {
     /// only once it is empty: a front-end that does not read holds nothing up but itself.
     ready: VecDeque<v1::HoldResponse>,
     watched: Watched,
+    looking: Option<Looking>,
+}
+
+/// A look at all watched leases, under way.
+struct Looking {
+    /// The lease to go on with.
+    next: u64,
+    /// How long it has taken so far.
+    took: Duration,
 }
 
 /// What came of a lot.
@@ -78,6 +86,7 @@ impl Hold {
             answers,
             ready: VecDeque::new(),
             watched: Watched::new(most),
+            looking: None,
         }
     }
 
@@ -88,7 +97,8 @@ impl Hold {
         let mut closed = context.gate.closed();
         let mut applied = context.core.applied();
         let answers = self.answers.clone();
-        let mut look = tokio::time::interval(Duration::from_millis(context.limits.notice_ms));
+        let pause = Duration::from_millis(context.limits.notice_ms);
+        let mut look = tokio::time::interval(pause);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut work = FuturesUnordered::new();
         let mut stopping = false;
@@ -125,12 +135,18 @@ impl Hold {
                     }
                 }
                 () = answers.closed() => return,
-                _ = look.tick(), if self.ready.is_empty() && !self.watched.is_empty() => {
+                _ = look.tick(), if self.looking.is_none() && !self.watched.is_empty() => {
                     // Nothing can have changed but by an entry that was applied.
                     if applied.has_changed().unwrap_or(false) {
                         applied.mark_unchanged();
-                        self.notice().await;
+                        self.looking = Some(Looking { next: 0, took: Duration::ZERO });
                     }
+                }
+                () = std::future::ready(()), if self.looking.is_some() && self.ready.is_empty() => {
+                    if let Some(took) = self.look() {
+                        look.reset_after(pause.max(took * (LOOK_SHARE - 1)));
+                    }
+                    tokio::task::yield_now().await;
                 }
                 () = async { let _ = closed.wait_for(|closed| *closed).await; }, if !stopping => {
                     stopping = true;
@@ -192,32 +208,32 @@ impl Hold {
         self.ready.extend(done.answers);
     }
 
-    /// Looks at the targets of the stream's leases, and tells of those that have changed.
-    async fn notice(&mut self) {
-        let mut from = 0;
-        loop {
-            let lot = self.watched.lot(from);
-            let Some(&last) = lot.last() else {
-                return;
-            };
-            let targets: Vec<(u64, Option<u64>)> = self.context.core.with_state(|state| {
-                let target = |lease: u64| (lease, state.lease_target(LeaseId(lease)));
-                lot.iter().copied().map(target).collect()
-            });
-            for (lease_id, target) in targets {
-                if let Some(target) = self.watched.seen(lease_id, target) {
-                    let notice = v1::TargetNotice { lease_id, target };
-                    self.ready.push_back(v1::HoldResponse {
-                        tag: 0,
-                        response: Some(Answer::Notice(notice)),
-                    });
-                }
+    /// Looks at the targets of some of the stream's leases, and tells of those that have changed. Once all have been
+    /// looked at, it gives how long that took.
+    fn look(&mut self) -> Option<Duration> {
+        let Looking { next, took } = self.looking.take()?;
+        let began = Instant::now();
+        let lot = self.watched.lot(next);
+        let targets: Vec<(u64, Option<u64>)> = self.context.core.with_state(|state| {
+            let target = |lease: u64| (lease, state.lease_target(LeaseId(lease)));
+            lot.iter().copied().map(target).collect()
+        });
+        for (lease_id, target) in targets {
+            if let Some(target) = self.watched.seen(lease_id, target) {
+                let notice = v1::TargetNotice { lease_id, target };
+                self.ready.push_back(v1::HoldResponse {
+                    tag: 0,
+                    response: Some(Answer::Notice(notice)),
+                });
             }
-            let Some(next) = last.checked_add(1) else {
-                return;
-            };
-            from = next;
-            tokio::task::yield_now().await;
+        }
+        let took = took + began.elapsed();
+        match lot.last().and_then(|last| last.checked_add(1)) {
+            Some(next) => {
+                self.looking = Some(Looking { next, took });
+                None
+            }
+            None => Some(took),
         }
     }
 }
@@ -250,135 +266,4 @@ async fn serve(context: Context, metadata: MetadataMap, lot: Vec<v1::HoldRequest
         tags.iter().map(failed).collect()
     });
     Done { answers, returned }
-}
-
-/// The leases of a stream, and what the front-end knows of their targets.
-#[derive(Debug)]
-struct Watched {
-    leases: BTreeMap<u64, Target>,
-    most: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    /// What the front-end was told last.
-    told: u64,
-    /// What this node saw last, where it has seen the lease. A node that follows may be behind the answer
-    /// that it has forwarded, so that only a change in what it sees is news.
-    seen: Option<u64>,
-    misses: u32,
-}
-
-impl Watched {
-    fn new(most: usize) -> Self {
-        Self {
-            leases: BTreeMap::new(),
-            most,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.leases.is_empty()
-    }
-
-    /// An answer went down that names the target; `leads` where this node has applied it too.
-    fn told(&mut self, lease: u64, target: u64, leads: bool) {
-        let known = self.leases.get(&lease);
-        if known.is_none() && self.leases.len() >= self.most {
-            return;
-        }
-        let seen = if leads {
-            Some(target)
-        } else {
-            known.and_then(|known| known.seen)
-        };
-        let target = Target {
-            told: target,
-            seen,
-            misses: 0,
-        };
-        self.leases.insert(lease, target);
-    }
-
-    fn forget(&mut self, lease: u64) {
-        self.leases.remove(&lease);
-    }
-
-    /// Up to [`LOOK_UP`] leases, in order, from one on.
-    fn lot(&self, from: u64) -> Vec<u64> {
-        self.leases
-            .range(from..)
-            .take(LOOK_UP)
-            .map(|(&lease, _)| lease)
-            .collect()
-    }
-
-    /// What this node sees now: the target, where the front-end is to be told. `None` seen: the lease
-    /// has ended or closes, or this node has yet to hear of it.
-    fn seen(&mut self, lease: u64, now: Option<u64>) -> Option<u64> {
-        let known = self.leases.get_mut(&lease)?;
-        let Some(now) = now else {
-            known.misses += 1;
-            if known.seen.is_some() || known.misses > MOST_MISSES {
-                self.forget(lease);
-            }
-            return None;
-        };
-        let changed = known.seen.is_some_and(|seen| seen != now);
-        known.seen = Some(now);
-        if !changed || known.told == now {
-            return None;
-        }
-        known.told = now;
-        Some(now)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_changed_target_is_told_once() {
-        let mut watched = Watched::new(10);
-        watched.told(7, 100, true);
-        assert_eq!(watched.seen(7, Some(100)), None);
-        assert_eq!(watched.seen(7, Some(80)), Some(80));
-        assert_eq!(watched.seen(7, Some(80)), None);
-        watched.told(7, 60, true);
-        assert_eq!(watched.seen(7, Some(60)), None);
-    }
-
-    #[test]
-    fn a_node_that_is_behind_does_not_repeat_the_past() {
-        let mut watched = Watched::new(10);
-        watched.told(7, 100, false);
-        assert_eq!(watched.seen(7, None), None, "not heard of yet");
-        assert_eq!(watched.seen(7, Some(100)), None);
-        watched.told(7, 50, false);
-        assert_eq!(
-            watched.seen(7, Some(100)),
-            None,
-            "behind the answer that went by"
-        );
-        assert_eq!(watched.seen(7, Some(50)), None, "caught up with it");
-        assert_eq!(watched.seen(7, Some(40)), Some(40));
-    }
-
-    #[test]
-    fn leases_that_end_are_forgotten_and_their_number_is_bounded() {
-        let mut watched = Watched::new(2);
-        for lease in 1..=3 {
-            watched.told(lease, 1, true);
-        }
-        assert_eq!(watched.lot(0), [1, 2]);
-        assert_eq!(watched.seen(1, None), None);
-        assert_eq!(watched.lot(0), [2]);
-        watched.forget(2);
-        watched.told(4, 1, false);
-        for _ in 0..=MOST_MISSES {
-            watched.seen(4, None);
-        }
-        assert!(watched.is_empty(), "it never came to be known here");
-    }
 }

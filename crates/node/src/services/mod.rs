@@ -6,6 +6,7 @@ mod cluster;
 mod hold;
 mod lease;
 mod page;
+mod watched;
 
 use std::future::Future;
 use std::sync::Arc;
