@@ -63,6 +63,14 @@ enum Other {
     Redis(Fsync),
 }
 
+/// A way to make requests of Préau.
+#[derive(Clone, Copy)]
+enum Way {
+    Calls,
+    Streams,
+    Batches,
+}
+
 /// Has the others and then Préau take turns, as often as there are runs.
 async fn take_turns(
     args: &Args,
@@ -82,10 +90,15 @@ async fn take_turns(
         for &other in others {
             match other {
                 Other::Etcd => run.on_etcd().await?,
-                Other::Redis(sync) => run.on_redis(sync).await?,
+                Other::Redis(sync) => {
+                    run.on_redis(sync, false).await?;
+                    run.on_redis(sync, true).await?;
+                }
             }
         }
-        run.on_nodes().await?;
+        for way in [Way::Calls, Way::Streams, Way::Batches] {
+            run.on_nodes(way).await?;
+        }
     }
     bar.finish_and_clear();
     report.notes = args.notes();
@@ -185,19 +198,22 @@ impl Run<'_> {
         }
     }
 
-    async fn on_redis(&mut self, sync: Fsync) -> Result<(), Failure> {
+    async fn on_redis(&mut self, sync: Fsync, pipelines: bool) -> Result<(), Failure> {
         let dir = self.ground.dir()?;
         let Redis {
             mut processes,
             mut door,
         } = Redis::start(dir.path(), sync).await?;
+        let args = self.args;
         let load = async {
-            let one_by_one = async |n| door.clients(n).await;
-            self.load((sync.target(), 1), &self.args.clients, one_by_one)
-                .await?;
-            let pipelined = async |n| door.pipeliners(n).await;
-            let target = (sync.pipelined(), BATCH);
-            self.load(target, &self.args.batch_clients, pipelined).await
+            if pipelines {
+                let clients = async |n| door.pipeliners(n).await;
+                let target = (sync.pipelined(), BATCH);
+                self.load(target, &args.batch_clients, clients).await
+            } else {
+                let clients = async |n| door.clients(n).await;
+                self.load((sync.target(), 1), &args.clients, clients).await
+            }
         };
         tokio::select! {
             loaded = load => loaded,
@@ -205,19 +221,27 @@ impl Run<'_> {
         }
     }
 
-    async fn on_nodes(&mut self) -> Result<(), Failure> {
+    async fn on_nodes(&mut self, way: Way) -> Result<(), Failure> {
         let dir = self.ground.dir()?;
         let nodes = Nodes::start(&self.ground.preau, dir.path(), &FLAGS);
         let Nodes { mut cluster, door } = nodes.await?;
+        let args = self.args;
         let load = async {
-            let callers = async |n| door.callers(n).await;
-            self.load((PREAU, 1), &self.args.clients, callers).await?;
-            let streamers = async |n| door.streamers(n).await;
-            self.load((STREAMS, 1), &self.args.stream_clients, streamers)
-                .await?;
-            let batchers = async |n| door.batchers(n).await;
-            self.load((BATCHES, BATCH), &self.args.batch_clients, batchers)
-                .await
+            match way {
+                Way::Calls => {
+                    let clients = async |n| door.callers(n).await;
+                    self.load((PREAU, 1), &args.clients, clients).await
+                }
+                Way::Streams => {
+                    let clients = async |n| door.streamers(n).await;
+                    self.load((STREAMS, 1), &args.stream_clients, clients).await
+                }
+                Way::Batches => {
+                    let clients = async |n| door.batchers(n).await;
+                    let target = (BATCHES, BATCH);
+                    self.load(target, &args.batch_clients, clients).await
+                }
+            }
         };
         tokio::select! {
             loaded = load => loaded,
