@@ -119,8 +119,8 @@ pub(crate) async fn serve(
         .map_err(|e| text(&e))
 }
 
-/// All services. Calls of the one that front-ends make go straight to it: the way through a router of any services
-/// takes as long as the call itself.
+/// All services. Calls of the one that front-ends make go straight to it: a router for any services moves and boxes each
+/// several times.
 #[derive(Clone)]
 struct Services {
     leases: LeaseServiceServer<Leases>,
