@@ -329,9 +329,7 @@ impl Inner {
                     // The front-end where they sat is gone, and they go on where they are now.
                     person.sits_ns = goes_ns - now_ns;
                 }
-                if !self.waits.contains_key(&(id, person.door)) {
-                    self.waits(id, person.door);
-                }
+                self.waits(id, person.door);
                 person.asks_ns = now_ns + self.random.u64(600..2_500) * MS;
                 if self.random.u32(0..20) == 0 {
                     self.walks_on(person);
@@ -429,10 +427,15 @@ impl Inner {
         self.waits.contains_key(&(ticket, door)) || self.seats.get(&ticket) == Some(&door)
     }
 
+    /// A ticket waits at a front-end from now on, unless that is known: an answer may be quicker than the news that it
+    /// was taken over.
     fn waits(&mut self, ticket: u64, door: u64) {
         let Some(&Ticket { second, .. }) = self.tickets.get(&ticket) else {
             return;
         };
+        if self.waits.contains_key(&(ticket, door)) {
+            return;
+        }
         self.waited += 1;
         self.waits.insert((ticket, door), self.waited);
         self.trace.record(Record::Waits(Waits {
