@@ -11,7 +11,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{ANSWER_BYTES, Context, batch, hold, regions};
-use crate::gate::Call;
 
 /// The service.
 pub(crate) struct Leases(pub Context);
@@ -22,36 +21,71 @@ impl LeaseService for Leases {
         &self,
         request: Request<v1::LeaseRequest>,
     ) -> Result<Response<v1::LeaseResponse>, Status> {
-        let call = self.0.gate.enter(request.metadata())?;
-        let grant = Some(self.0.take(&call, request.into_inner()).await?);
-        Ok(Response::new(v1::LeaseResponse { grant }))
+        let answered = self
+            .0
+            .at_leader(
+                request,
+                |context, message| async move {
+                    let reply = context.propose(Command::Take(message.into())).await?;
+                    let grant = Some(api::grant(reply)?);
+                    Ok(v1::LeaseResponse { grant })
+                },
+                |channel, request| async { Client::new(channel).lease(request).await },
+            )
+            .await?;
+        has_grant(answered.get_ref().grant.as_ref())?;
+        Ok(answered)
     }
 
     async fn renew(
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::RenewResponse>, Status> {
-        let call = self.0.gate.enter(request.metadata())?;
-        let grant = Some(self.0.renew(&call, request.into_inner()).await?);
-        Ok(Response::new(v1::RenewResponse { grant }))
+        let answered = self
+            .0
+            .at_leader(
+                request,
+                |context, message| async move {
+                    let reply = context.propose(Command::Renew(message.into())).await?;
+                    let grant = Some(api::grant(reply)?);
+                    Ok(v1::RenewResponse { grant })
+                },
+                |channel, request| async { Client::new(channel).renew(request).await },
+            )
+            .await?;
+        has_grant(answered.get_ref().grant.as_ref())?;
+        Ok(answered)
     }
 
     async fn report(
         &self,
         request: Request<v1::ReportRequest>,
     ) -> Result<Response<v1::ReportResponse>, Status> {
-        let call = self.0.gate.enter(request.metadata())?;
-        let reported = self.0.report(&call, request.into_inner()).await?;
-        Ok(Response::new(reported))
+        self.0
+            .at_leader(
+                request,
+                |context, message| async move {
+                    let (command, asked) = context.read_report(message).await?;
+                    context.tell_report(asked, context.propose(command).await?)
+                },
+                |channel, request| async { Client::new(channel).report(request).await },
+            )
+            .await
     }
 
     async fn r#return(
         &self,
         request: Request<v1::ReturnRequest>,
     ) -> Result<Response<v1::ReturnResponse>, Status> {
-        let call = self.0.gate.enter(request.metadata())?;
-        let returned = self.0.give_back(&call, request.into_inner()).await?;
-        Ok(Response::new(returned))
+        self.0
+            .at_leader(
+                request,
+                |context, message| async move {
+                    api::returned(context.propose(Command::Return(message.into())).await?)
+                },
+                |channel, request| async { Client::new(channel).r#return(request).await },
+            )
+            .await
     }
 
     async fn lease_batch(
@@ -114,57 +148,8 @@ pub(super) struct Reporting {
     known: u64,
 }
 
-/// The four requests, as they are carried out for single calls and streams alike.
+/// What single reports and those among many have in common.
 impl Context {
-    pub async fn take(&self, call: &Call, message: v1::LeaseRequest) -> Result<v1::Grant, Status> {
-        self.lead(
-            call,
-            message,
-            |context, message| async move {
-                let reply = context.propose(Command::Take(message.into())).await?;
-                let grant = Some(api::grant(reply)?);
-                Ok(v1::LeaseResponse { grant })
-            },
-            |channel, request| async { Client::new(channel).lease(request).await },
-        )
-        .await
-        .and_then(|answer| granted(answer.grant))
-    }
-
-    pub async fn renew(&self, call: &Call, message: v1::RenewRequest) -> Result<v1::Grant, Status> {
-        self.lead(
-            call,
-            message,
-            |context, message| async move {
-                let reply = context.propose(Command::Renew(message.into())).await?;
-                let grant = Some(api::grant(reply)?);
-                Ok(v1::RenewResponse { grant })
-            },
-            |channel, request| async { Client::new(channel).renew(request).await },
-        )
-        .await
-        .and_then(|answer| granted(answer.grant))
-    }
-
-    pub async fn report(
-        &self,
-        call: &Call,
-        message: v1::ReportRequest,
-    ) -> Result<v1::ReportResponse, Status> {
-        self.lead(
-            call,
-            message,
-            |context, message| async move { context.report_here(message).await },
-            |channel, request| async { Client::new(channel).report(request).await },
-        )
-        .await
-    }
-
-    async fn report_here(&self, message: v1::ReportRequest) -> Result<v1::ReportResponse, Status> {
-        let (command, asked) = self.read_report(message).await?;
-        self.tell_report(asked, self.propose(command).await?)
-    }
-
     /// Classes go by name on the wire and by their place in the log: the rules keep those places while
     /// anybody reports.
     pub(super) async fn read_report(
@@ -217,29 +202,14 @@ impl Context {
             Some((Arc::clone(rules), revision))
         })
     }
-
-    pub async fn give_back(
-        &self,
-        call: &Call,
-        message: v1::ReturnRequest,
-    ) -> Result<v1::ReturnResponse, Status> {
-        self.lead(
-            call,
-            message,
-            |context, message| async move {
-                api::returned(context.propose(Command::Return(message.into())).await?)
-            },
-            |channel, request| async { Client::new(channel).r#return(request).await },
-        )
-        .await
-    }
 }
 
-fn granted(grant: Option<v1::Grant>) -> Result<v1::Grant, Status> {
-    grant.ok_or_else(|| {
-        let what = "the leader answered without a grant";
-        status::Reason::Internal.because(what).into()
-    })
+/// What a leader passed on must say what the holder has.
+fn has_grant(grant: Option<&v1::Grant>) -> Result<(), Status> {
+    let what = "the leader answered without a grant";
+    grant
+        .map(|_| ())
+        .ok_or_else(|| status::Reason::Internal.because(what).into())
 }
 
 fn inspect(context: &Context, request: &v1::InspectRequest) -> Result<v1::InspectResponse, Status> {
