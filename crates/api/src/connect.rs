@@ -30,7 +30,7 @@ pub trait Dial: Debug + Send + Sync + 'static {
 }
 
 /// The machine's network, as a connector for [`Endpoint`]s that limit the time of a connection themselves.
-pub fn network() -> impl Service<
+fn network() -> impl Service<
     Uri,
     Response = TokioIo<Gathered<TcpStream>>,
     Error = Box<dyn std::error::Error + Send + Sync>,

@@ -25,11 +25,6 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             put_off: false,
         }
     }
-
-    /// What is written to.
-    pub fn get_ref(&self) -> &S {
-        self.stream.get_ref()
-    }
 }
 
 impl<S: AsyncWrite + Unpin> Drop for Gathered<S> {
@@ -140,9 +135,9 @@ mod tests {
                 let flushed = Pin::new(&mut stream).poll_flush(&mut cx);
                 assert_eq!(flushed.is_ready(), text == "two ", "round {round}, {text}");
             }
-            assert_eq!(stream.get_ref().0.len(), round);
+            assert_eq!(stream.stream.get_ref().0.len(), round);
         }
-        assert_eq!(stream.get_ref().0, [b"one two ", b"one two "]);
+        assert_eq!(stream.stream.get_ref().0, [b"one two ", b"one two "]);
     }
 
     #[test]
@@ -150,7 +145,7 @@ mod tests {
         let mut stream = Gathered::new(Writes::default());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
-        assert!(stream.get_ref().0.is_empty());
+        assert!(stream.stream.get_ref().0.is_empty());
     }
 
     #[tokio::test]
