@@ -18,6 +18,18 @@ pub const TTL_S: u64 = 3_600;
 /// Leases that clients ask for at a time where they ask for many.
 pub const BATCH: usize = 64;
 
+/// How many of those that were asked for at a time were had; or why one was not.
+fn count(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<u64, String> {
+    let (mut done, mut error) = (0, None);
+    for outcome in outcomes {
+        match outcome {
+            Ok(()) => done += 1,
+            Err(why) => error = Some(why),
+        }
+    }
+    error.map_or(Ok(done), Err)
+}
+
 /// An error by what it is, so that the same ones are counted together.
 pub fn told(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())

@@ -11,7 +11,7 @@ use preau::parts::Failure;
 
 use super::cluster::{Cluster, pool};
 use super::streams::{Streamer, share};
-use super::{BATCH, TTL_S, told};
+use super::{BATCH, TTL_S, count, told};
 use crate::connection::Connection;
 use crate::load::{Client, Phase, connect};
 
@@ -294,14 +294,8 @@ impl Client for Batcher {
         if requests.is_empty() {
             return Ok(0);
         }
-        let (mut done, mut error) = (0, None);
-        for answer in self.exchange(requests).await? {
-            match self.held.settle(phase, answer) {
-                Ok(()) => done += 1,
-                Err(why) => error = Some(why),
-            }
-        }
-        error.map_or(Ok(done), Err)
+        let answers = self.exchange(requests).await?.into_iter();
+        count(answers.map(|answer| self.held.settle(phase, answer)))
     }
 }
 

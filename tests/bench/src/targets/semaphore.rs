@@ -8,7 +8,7 @@ use preau::parts::{Failure, Processes, free};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
-use super::{BATCH, TTL_S, make};
+use super::{BATCH, TTL_S, count, make};
 use crate::load::{Client, Phase, connections};
 
 /// The program.
@@ -283,13 +283,7 @@ impl Client for Pipeliner {
         if answers.len() != asked.len() {
             return Err(format!("{} answers to {}", answers.len(), asked.len()));
         }
-        let (mut done, mut error) = (0, None);
-        for (taken, answer) in asked.into_iter().zip(answers) {
-            match self.held.settle(phase, taken, answer) {
-                Ok(()) => done += 1,
-                Err(why) => error = Some(why),
-            }
-        }
-        error.map_or(Ok(done), Err)
+        let answered = asked.into_iter().zip(answers);
+        count(answered.map(|(taken, answer)| self.held.settle(phase, taken, answer)))
     }
 }
