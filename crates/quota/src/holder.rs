@@ -1,6 +1,7 @@
 //! Which leases the holders of a pool have.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use smol_str::SmolStr;
@@ -70,6 +71,22 @@ impl Holders {
         Holder { name, newest, past }
     }
 
+    /// Enters a newcomer whose first lease will be at this place. A holder that is known stays as it is, and is
+    /// given: however many names there are, either takes one walk through them.
+    pub fn enter<'a>(&'a mut self, name: &'a SmolStr, place: u32) -> Option<Holder<'a>> {
+        match self.newest.entry(name.clone()) {
+            Entry::Vacant(newcomer) => {
+                newcomer.insert(place);
+                None
+            }
+            Entry::Occupied(known) => Some(Holder {
+                name,
+                newest: *known.get(),
+                past: self.past.get(name),
+            }),
+        }
+    }
+
     /// A holder takes a lease in this epoch, beside those that it has.
     pub fn take(&mut self, name: SmolStr, place: u32, epoch: u64) {
         let older = self.newest.insert(name.clone(), place);
@@ -89,26 +106,26 @@ impl Holders {
     }
 
     /// Forgets a lease of a holder, and the holder with its last one. `epoch` is that of a lease.
-    pub fn forget(&mut self, name: &str, place: u32, epoch: impl Fn(u32) -> Option<u64>) {
-        let Some(newest) = self.newest.get_mut(name) else {
+    pub fn forget(&mut self, name: &SmolStr, place: u32, epoch: impl Fn(u32) -> Option<u64>) {
+        let Entry::Occupied(mut newest) = self.newest.entry(name.clone()) else {
             return;
         };
         let Some(past) = self.past.get_mut(name) else {
-            if *newest == place {
-                self.newest.remove(name);
+            if *newest.get() == place {
+                newest.remove();
             }
             return;
         };
-        if *newest != place {
+        if *newest.get() != place {
             past.older.retain(|&older| older != place);
         } else if let Some(older) = past.older.pop() {
-            *newest = older;
+            newest.insert(older);
         } else {
-            self.newest.remove(name);
+            newest.remove();
             self.past.remove(name);
             return;
         }
-        if past.older.is_empty() && epoch(*newest) == Some(past.epoch) {
+        if past.older.is_empty() && epoch(*newest.get()) == Some(past.epoch) {
             self.past.remove(name);
         }
     }

@@ -229,6 +229,24 @@ impl Leases {
         self.places.get_mut(place)
     }
 
+    /// Where the next lease will be, once the oldest of those that ended is forgotten where it must be; none
+    /// where there can be no other.
+    pub fn next(&self) -> Option<u32> {
+        if self.are_used_up() {
+            None
+        } else if self.is_full() {
+            self.oldest_ended()
+        } else {
+            let free = self.free.first().copied();
+            Some(free.unwrap_or(self.places.len()))
+        }
+    }
+
+    /// Whether all numbers that leases can have were used.
+    pub fn are_used_up(&self) -> bool {
+        self.next_number > MAX_LEASE_NUMBER
+    }
+
     /// Whether another lease can be made without forgetting one that ended.
     pub fn is_full(&self) -> bool {
         self.free.is_empty() && self.places.len() as usize >= MAX_LEASES

@@ -216,7 +216,7 @@ impl Ranked {
         };
         chunk.demand -= half.demand;
         self.chunks.insert(at + 1, half);
-        self.sum_up();
+        self.sum_up(at);
     }
 
     /// Puts a small chunk and one beside it together, where they leave room for more.
@@ -233,22 +233,25 @@ impl Ranked {
             a.demand += b.demand;
             self.chunks.remove(at + 1);
             self.froms.remove(at + 1);
-            self.sum_up();
+            self.sum_up(at);
         }
     }
 
-    /// Adds up what the chunks come to.
-    fn sum_up(&mut self) {
-        self.sums.clear();
-        self.sums.extend(self.chunks.iter().map(|chunk| Sum {
-            count: chunk.keys.len() as u64,
-            demand: chunk.demand,
-        }));
-        for i in 0..self.sums.len() {
-            let sum = self.sums[i];
-            if let Some(above) = self.sums.get_mut(i | (i + 1)) {
-                *above = *above + sum;
+    /// Adds up what the chunks from one on come to: the later it is, the less there is to do.
+    fn sum_up(&mut self, from: usize) {
+        self.sums.truncate(from);
+        for i in from..self.chunks.len() {
+            let chunk = &self.chunks[i];
+            let mut sum = Sum {
+                count: chunk.keys.len() as u64,
+                demand: chunk.demand,
+            };
+            let mut before = i;
+            while before > i & (i + 1) {
+                sum = sum + self.sums[before - 1];
+                before &= before - 1;
             }
+            self.sums.push(sum);
         }
     }
 }

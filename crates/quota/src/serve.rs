@@ -1,5 +1,7 @@
 //! What front-ends ask, and the removal of one: leases taken, renewed and given back.
 
+use smol_str::SmolStr;
+
 use crate::check;
 use crate::command::{RemoveHolder, Renew, Return, Take};
 use crate::lease::{Asked, Given, Lease, MAX_LEASE_NUMBER, NewLease, Phase};
@@ -32,17 +34,17 @@ impl State {
                     pool: take.pool.to_string(),
                     region: take.region.to_string(),
                 })?;
-        let (ttl_ms, holder) = (pool.ttl_ms, pool.holders.get(&take.holder));
-        if let Some(holder) = holder {
-            let (given, current) = (take.epoch, self.epoch_of(holder));
-            if given < current {
-                return Err(Refusal::StaleEpoch { given, current });
-            }
+        let ttl_ms = pool.ttl_ms;
+        let next = self.leases.next();
+        let known = self.known_or_entered(at, &take.holder, next);
+        if let Some((_, current)) = known.filter(|&(_, current)| take.epoch < current) {
+            let given = take.epoch;
+            return Err(Refusal::StaleEpoch { given, current });
         }
-        let current = holder.map(|holder| holder.newest);
+        let current = known.map(|(newest, _)| newest);
 
-        let known = current.and_then(|place| Some((place, self.leases.get(place)?)));
-        if let Some((place, lease)) = known.filter(|(_, lease)| lease.epoch == take.epoch) {
+        let lease = current.and_then(|place| Some((place, self.leases.get(place)?)));
+        if let Some((place, lease)) = lease.filter(|(_, lease)| lease.epoch == take.epoch) {
             if lease.retried(take.seq)? {
                 return Ok(self.answered(place));
             }
@@ -57,10 +59,12 @@ impl State {
             }
         }
 
-        let known = current.is_some().then_some(take.holder.as_str());
-        self.make_room(at, known)?;
         if let Some(place) = current {
+            self.make_room_of(at, &take.holder)?;
+            self.make_room()?;
             self.supersede(place);
+        } else {
+            self.make_room()?;
         }
         let until_ms = self.now_ms.saturating_add(ttl_ms);
         let name = take.holder.clone();
@@ -77,26 +81,39 @@ impl State {
             until_ms,
         };
         let place = self.leases.insert(new);
-        if let Some(pool) = self.pools[at as usize].as_mut() {
+        if current.is_some()
+            && let Some(pool) = self.pools[at as usize].as_mut()
+        {
             pool.holders.take(name, place, epoch);
         }
+        debug_assert!(current.is_some() || next == Some(place));
         self.count_new(place);
         Ok(self.keep(place, seq, 0, wanted))
     }
 
-    /// Sees to it that there can be one more lease, of a holder that is known already or of a new one.
-    fn make_room(&mut self, pool: u32, known: Option<&str>) -> Result<(), Refusal> {
-        let too_many = |what: String, most: usize| {
-            Err(Refusal::TooMany {
-                what,
-                most: most as u64,
-            })
+    /// The newest lease and the epoch of a holder. A newcomer has none, and is entered with the lease that it is
+    /// going to have at `next`, if there can be one.
+    fn known_or_entered(
+        &mut self,
+        pool: u32,
+        name: &SmolStr,
+        next: Option<u32>,
+    ) -> Option<(u32, u64)> {
+        let holders = &mut self.pools[pool as usize].as_mut()?.holders;
+        let holder = match next {
+            Some(next) => holders.enter(name, next)?,
+            None => holders.get(name)?,
         };
-        if self.leases.next_number > MAX_LEASE_NUMBER {
-            return too_many("leases ever made".into(), MAX_LEASE_NUMBER as usize);
-        }
+        let newest = self.leases.get(holder.newest);
+        let epoch = holder.epoch(newest.map_or(0, |lease| lease.epoch));
+        Some((holder.newest, epoch))
+    }
+
+    /// Sees to it that a holder that is known can have one more lease.
+    fn make_room_of(&mut self, pool: u32, name: &str) -> Result<(), Refusal> {
+        self.check_numbers()?;
         let pool = self.pools[pool as usize].as_ref();
-        let known = known.and_then(|name| pool?.holders.get(name));
+        let known = pool.and_then(|pool| pool.holders.get(name));
         if let Some(known) = known.filter(|h| h.older().len() + 1 >= MAX_CLOSING_PER_HOLDER) {
             let ended = |place: &&u32| {
                 self.leases
@@ -106,17 +123,29 @@ impl State {
             match known.older().iter().find(ended).copied() {
                 Some(place) => self.forget(place),
                 None => {
-                    let name = known.name;
                     let what = format!("leases of holder {name:?} that have yet to run out");
-                    return too_many(what, MAX_CLOSING_PER_HOLDER);
+                    return Err(too_many(what, MAX_CLOSING_PER_HOLDER as u64));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Sees to it that there can be one more lease.
+    fn make_room(&mut self) -> Result<(), Refusal> {
+        self.check_numbers()?;
         if self.leases.is_full() {
             match self.leases.oldest_ended() {
                 Some(place) => self.forget(place),
-                None => return too_many("leases".into(), MAX_LEASES),
+                None => return Err(too_many("leases", MAX_LEASES as u64)),
             }
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Refusal> {
+        if self.leases.are_used_up() {
+            return Err(too_many("leases ever made", MAX_LEASE_NUMBER));
         }
         Ok(())
     }
@@ -317,4 +346,9 @@ impl State {
         self.requests.holder_removed(id, asked, removed);
         Ok(Reply::HolderRemoved(removed))
     }
+}
+
+fn too_many(what: impl Into<String>, most: u64) -> Refusal {
+    let what = what.into();
+    Refusal::TooMany { what, most }
 }
