@@ -213,28 +213,24 @@ impl Hold {
     fn look(&mut self) -> Option<Duration> {
         let Looking { next, took } = self.looking.take()?;
         let began = Instant::now();
-        let lot = self.watched.lot(next);
-        let targets: Vec<(u64, Option<u64>)> = self.context.core.with_state(|state| {
-            let target = |lease: u64| (lease, state.lease_target(LeaseId(lease)));
-            lot.iter().copied().map(target).collect()
-        });
-        for (lease_id, target) in targets {
-            if let Some(target) = self.watched.seen(lease_id, target) {
-                let notice = v1::TargetNotice { lease_id, target };
-                self.ready.push_back(v1::HoldResponse {
-                    tag: 0,
-                    response: Some(Answer::Notice(notice)),
-                });
-            }
+        let watched = &mut self.watched;
+        let looked = self
+            .context
+            .core
+            .with_state(|state| watched.look(next, |lease| state.lease_target(LeaseId(lease))));
+        for (lease_id, target) in looked.news {
+            let notice = v1::TargetNotice { lease_id, target };
+            self.ready.push_back(v1::HoldResponse {
+                tag: 0,
+                response: Some(Answer::Notice(notice)),
+            });
         }
         let took = took + began.elapsed();
-        match lot.last().and_then(|last| last.checked_add(1)) {
-            Some(next) => {
-                self.looking = Some(Looking { next, took });
-                None
-            }
-            None => Some(took),
+        if let Some(next) = looked.next {
+            self.looking = Some(Looking { next, took });
+            return None;
         }
+        Some(took)
     }
 }
 

@@ -24,6 +24,24 @@ struct Target {
     misses: u32,
 }
 
+/// What came of a look at one lease.
+enum Seen {
+    Same,
+    /// The front-end is to be told.
+    New(u64),
+    /// It is watched no longer.
+    Gone,
+}
+
+/// What came of a look at some leases.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// Leases with the targets that the front-end is to be told.
+    pub news: Vec<(u64, u64)>,
+    /// The lease to go on from, where not all were looked at.
+    pub next: Option<u64>,
+}
+
 impl Watched {
     pub fn new(most: usize) -> Self {
         Self {
@@ -59,33 +77,41 @@ impl Watched {
         self.leases.remove(&lease);
     }
 
-    /// Up to [`LOOK_UP`] leases, in order, from one on.
-    pub fn lot(&self, from: u64) -> Vec<u64> {
-        self.leases
-            .range(from..)
-            .take(LOOK_UP)
-            .map(|(&lease, _)| lease)
-            .collect()
-    }
-
-    /// What this node sees now: the target, where the front-end is to be told. `None` seen: the lease
-    /// has ended or closes, or this node has yet to hear of it.
-    pub fn seen(&mut self, lease: u64, now: Option<u64>) -> Option<u64> {
-        let known = self.leases.get_mut(&lease)?;
-        let Some(now) = now else {
-            known.misses += 1;
-            if known.seen.is_some() || known.misses > MOST_MISSES {
-                self.forget(lease);
+    /// Looks up to [`LOOK_UP`] leases up, in order from one on; `target` is what this node sees now, none where a
+    /// lease has ended or closes, or this node has yet to hear of it.
+    pub fn look(&mut self, from: u64, target: impl Fn(u64) -> Option<u64>) -> Looked {
+        let (mut news, mut gone, mut last, mut count) = (Vec::new(), Vec::new(), None, 0);
+        for (&lease, known) in self.leases.range_mut(from..).take(LOOK_UP) {
+            match known.seen(target(lease)) {
+                Seen::Same => {}
+                Seen::New(target) => news.push((lease, target)),
+                Seen::Gone => gone.push(lease),
             }
-            return None;
-        };
-        let changed = known.seen.is_some_and(|seen| seen != now);
-        known.seen = Some(now);
-        if !changed || known.told == now {
-            return None;
+            (last, count) = (Some(lease), count + 1);
         }
-        known.told = now;
-        Some(now)
+        for lease in gone {
+            self.forget(lease);
+        }
+        let last = last.filter(|_| count == LOOK_UP);
+        let next = last.and_then(|last| last.checked_add(1));
+        Looked { news, next }
+    }
+}
+
+impl Target {
+    fn seen(&mut self, now: Option<u64>) -> Seen {
+        let Some(now) = now else {
+            self.misses += 1;
+            let ended = self.seen.is_some() || self.misses > MOST_MISSES;
+            return if ended { Seen::Gone } else { Seen::Same };
+        };
+        let changed = self.seen.is_some_and(|seen| seen != now);
+        self.seen = Some(now);
+        if !changed || self.told == now {
+            return Seen::Same;
+        }
+        self.told = now;
+        Seen::New(now)
     }
 }
 
@@ -93,31 +119,36 @@ impl Watched {
 mod tests {
     use super::*;
 
+    /// Looks at all, which see one target, and gives what is told of the first.
+    fn seen(watched: &mut Watched, target: Option<u64>) -> Option<u64> {
+        let looked = watched.look(0, |_| target);
+        assert_eq!(looked.next, None);
+        looked.news.first().map(|&(_, target)| target)
+    }
+
     #[test]
     fn a_changed_target_is_told_once() {
         let mut watched = Watched::new(10);
         watched.told(7, 100, true);
-        assert_eq!(watched.seen(7, Some(100)), None);
-        assert_eq!(watched.seen(7, Some(80)), Some(80));
-        assert_eq!(watched.seen(7, Some(80)), None);
+        assert_eq!(seen(&mut watched, Some(100)), None);
+        assert_eq!(seen(&mut watched, Some(80)), Some(80));
+        assert_eq!(seen(&mut watched, Some(80)), None);
         watched.told(7, 60, true);
-        assert_eq!(watched.seen(7, Some(60)), None);
+        assert_eq!(seen(&mut watched, Some(60)), None);
     }
 
     #[test]
     fn a_node_that_is_behind_does_not_repeat_the_past() {
         let mut watched = Watched::new(10);
         watched.told(7, 100, false);
-        assert_eq!(watched.seen(7, None), None, "not heard of yet");
-        assert_eq!(watched.seen(7, Some(100)), None);
+        assert_eq!(seen(&mut watched, None), None, "not heard of yet");
+        assert_eq!(seen(&mut watched, Some(100)), None);
         watched.told(7, 50, false);
-        assert_eq!(
-            watched.seen(7, Some(100)),
-            None,
-            "behind the answer that went by"
-        );
-        assert_eq!(watched.seen(7, Some(50)), None, "caught up with it");
-        assert_eq!(watched.seen(7, Some(40)), Some(40));
+        let behind = seen(&mut watched, Some(100));
+        assert_eq!(behind, None, "behind the answer that went by");
+        let caught_up = seen(&mut watched, Some(50));
+        assert_eq!(caught_up, None, "caught up with it");
+        assert_eq!(seen(&mut watched, Some(40)), Some(40));
     }
 
     #[test]
@@ -126,14 +157,33 @@ mod tests {
         for lease in 1..=3 {
             watched.told(lease, 1, true);
         }
-        assert_eq!(watched.lot(0), [1, 2]);
-        assert_eq!(watched.seen(1, None), None);
-        assert_eq!(watched.lot(0), [2]);
+        assert!(watched.leases.keys().eq(&[1, 2]));
+        watched.look(0, |lease| (lease != 1).then_some(1));
+        assert!(watched.leases.keys().eq(&[2]));
         watched.forget(2);
         watched.told(4, 1, false);
         for _ in 0..=MOST_MISSES {
-            watched.seen(4, None);
+            assert_eq!(seen(&mut watched, None), None);
         }
         assert!(watched.is_empty(), "it never came to be known here");
+    }
+
+    #[test]
+    fn very_many_leases_are_looked_at_some_at_a_time() {
+        let many = 2 * LOOK_UP as u64 + 1;
+        let mut watched = Watched::new(usize::MAX);
+        for lease in 0..many {
+            watched.told(lease, 1, true);
+        }
+        let (mut from, mut looks, mut told) = (Some(0), 0, Vec::new());
+        while let Some(next) = from {
+            let looked = watched.look(next, |lease| (lease % 2 == 0).then_some(2));
+            told.extend(looked.news);
+            (from, looks) = (looked.next, looks + 1);
+        }
+        assert_eq!(looks, 3);
+        let even = (0..many).step_by(2).map(|lease| (lease, 2));
+        assert!(told.into_iter().eq(even));
+        assert_eq!(watched.leases.len() as u64, many.div_ceil(2));
     }
 }
