@@ -37,13 +37,13 @@ Everything runs on loopback, with its data on one disk, which is really synced. 
 JSON and a page with plots go to --out. Whatever else the machine does meanwhile is in the figures: leave it alone.
 
 Examples:
-  cargo build --release -p preau -p bench
-  target/release/preau-bench beside-etcd
-  target/release/preau-bench beside-redis --runs 5 --seconds 10
-  target/release/preau-bench ceiling --data /var/tmp
-  target/release/preau-bench scale --holders 1000,10000 --runs 1
-  target/release/preau-bench recover restart --entries 100000
-  target/release/preau-bench recover failover --kills 5"
+  cargo build --profile dist -p preau -p bench
+  target/dist/preau-bench beside-etcd
+  target/dist/preau-bench beside-redis --runs 5 --seconds 10
+  target/dist/preau-bench ceiling --data /var/tmp
+  target/dist/preau-bench scale --holders 1000,10000 --runs 1
+  target/dist/preau-bench recover restart --entries 100000
+  target/dist/preau-bench recover failover --kills 5"
 )]
 struct Cli {
     #[command(subcommand)]
