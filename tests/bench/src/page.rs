@@ -10,7 +10,7 @@ use crate::report::{Report, Table};
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;max-width:1340px;margin:2rem auto;padding:0 1rem;color:#222}\
  table{border-collapse:collapse;font-size:14px}th,td{text-align:left;padding:.2rem .8rem;border-bottom:1px solid #ddd}\
- td.n,th.n{text-align:right}svg{max-width:100%;height:auto}.met{color:#007a5a}.missed{color:#b30000}";
+ td.n,th.n{text-align:right}td.n{white-space:nowrap}.wide{overflow-x:auto}svg{max-width:100%;height:auto}.met{color:#007a5a}.missed{color:#b30000}";
 
 /// The page.
 ///
@@ -142,7 +142,11 @@ fn figures(table: &Table, html: &mut String) -> std::fmt::Result {
         true => " class=\"n\"",
         false => "",
     };
-    write!(html, "<h2>{}</h2>\n<table>\n<tr>", escaped(&table.title))?;
+    let title = escaped(&table.title);
+    write!(
+        html,
+        "<h2>{title}</h2>\n<div class=\"wide\">\n<table>\n<tr>"
+    )?;
     for column in &table.columns {
         let name = column.trim_start_matches('>');
         write!(html, "<th{}>{name}</th>", class(column))?;
@@ -155,7 +159,7 @@ fn figures(table: &Table, html: &mut String) -> std::fmt::Result {
         }
         *html += "</tr>\n";
     }
-    *html += "</table>\n";
+    *html += "</table>\n</div>\n";
     Ok(())
 }
 

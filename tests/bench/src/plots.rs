@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use plotters::coord::combinators::{LogCoord, WithKeyPoints};
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 use preau::parts::thousands;
@@ -59,7 +60,7 @@ pub fn by_clients(
         .margin(8)
         .x_label_area_size(40)
         .y_label_area_size(80)
-        .build_cartesian_2d(-0.4..clients.len() as f64 - 0.6, (from..to).log_scale())?;
+        .build_cartesian_2d(-0.4..clients.len() as f64 - 0.6, logarithmic(from..to))?;
     chart
         .configure_mesh()
         .x_desc("clients")
@@ -134,7 +135,7 @@ pub fn points(picture: &Picture, area: &Area<'_>) -> Drawn {
         .y_label_area_size(80);
     if picture.log {
         fill(
-            builder.build_cartesian_2d(xs.log_scale(), ys.log_scale())?,
+            builder.build_cartesian_2d(logarithmic(xs), logarithmic(ys))?,
             picture,
         )
     } else {
@@ -157,6 +158,23 @@ fn range(log: bool, values: impl Iterator<Item = f64>) -> Range<f64> {
             lowest - room..highest + room
         }
     }
+}
+
+/// A logarithmic axis, with its round numbers: powers of ten, or 1, 2 and 5 of each where those are few.
+fn logarithmic(range: Range<f64>) -> WithKeyPoints<LogCoord<f64>> {
+    let marks = |of_ten: &'static [f64]| {
+        let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
+        let all = powers.flat_map(move |power| of_ten.iter().map(move |n| n * 10f64.powi(power)));
+        all.filter(|mark| range.contains(mark)).collect()
+    };
+    let mut at: Vec<f64> = marks(&[1.0]);
+    if at.len() < 3 {
+        at = marks(&[1.0, 2.0, 5.0]);
+    }
+    if at.len() < 3 {
+        at = marks(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+    }
+    range.log_scale().with_key_points(at)
 }
 
 fn fill<X, Y>(
@@ -244,6 +262,14 @@ mod tests {
     fn numbers_on_an_axis_are_short() {
         let texts = [0.0, 0.001, 0.25, 2.0, 1_500.4].map(short);
         assert_eq!(texts, ["0", "0.001", "0.25", "2", "1,500"]);
+    }
+
+    #[test]
+    fn a_logarithmic_axis_has_round_numbers_however_short_it_is() {
+        let of = |range: Range<f64>| logarithmic(range).bold_points().to_vec();
+        assert_eq!(of(5.0..20_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);
+        assert_eq!(of(30.0..1_500.0), [50.0, 100.0, 200.0, 500.0, 1_000.0]);
+        assert_eq!(of(3.9..15.5), [4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0]);
     }
 
     #[test]
