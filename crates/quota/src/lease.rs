@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::command::Bucket;
+use crate::holder::Holder;
 use crate::limits::{MAX_LEASES, MAX_POOLS, MAX_REGIONS_PER_POOL, STALE_MS, TTL_MS};
 use crate::outcome::{Admission, Claimed, Grant, LeaseId, Refusal};
 use crate::places::Places;
@@ -229,6 +230,12 @@ impl Leases {
         self.places.get_mut(place)
     }
 
+    /// The highest epoch of a holder that was seen.
+    pub fn epoch_of(&self, holder: Holder<'_>) -> u64 {
+        let newest = self.get(holder.newest);
+        holder.epoch(newest.map_or(0, |lease| lease.epoch))
+    }
+
     /// Where the next lease will be, once the oldest of those that ended is forgotten where it must be; none
     /// where there can be no other.
     pub fn next(&self) -> Option<u32> {
@@ -237,9 +244,14 @@ impl Leases {
         } else if self.is_full() {
             self.oldest_ended()
         } else {
-            let free = self.free.first().copied();
-            Some(free.unwrap_or(self.places.len()))
+            Some(self.free_place())
         }
+    }
+
+    /// The lowest place that has no lease.
+    fn free_place(&self) -> u32 {
+        let free = self.free.first().copied();
+        free.unwrap_or(self.places.len())
     }
 
     /// Whether all numbers that leases can have were used.
@@ -278,7 +290,7 @@ impl Leases {
 
     /// Makes a live lease without slots. The caller has seen that there is room.
     pub fn insert(&mut self, new: NewLease) -> u32 {
-        let place = self.free.pop_first().unwrap_or(self.places.len());
+        let place = self.free_place();
         let id = LeaseId::new(self.next_number, place);
         self.next_number += 1;
         let NewLease {

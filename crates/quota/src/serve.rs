@@ -59,12 +59,15 @@ impl State {
             }
         }
 
-        if let Some(place) = current {
+        if self.leases.are_used_up() {
+            return Err(too_many("leases ever made", MAX_LEASE_NUMBER));
+        }
+        if current.is_some() {
             self.make_room_of(at, &take.holder)?;
-            self.make_room()?;
+        }
+        self.make_room()?;
+        if let Some(place) = current {
             self.supersede(place);
-        } else {
-            self.make_room()?;
         }
         let until_ms = self.now_ms.saturating_add(ttl_ms);
         let name = take.holder.clone();
@@ -104,14 +107,11 @@ impl State {
             Some(next) => holders.enter(name, next)?,
             None => holders.get(name)?,
         };
-        let newest = self.leases.get(holder.newest);
-        let epoch = holder.epoch(newest.map_or(0, |lease| lease.epoch));
-        Some((holder.newest, epoch))
+        Some((holder.newest, self.leases.epoch_of(holder)))
     }
 
     /// Sees to it that a holder that is known can have one more lease.
     fn make_room_of(&mut self, pool: u32, name: &str) -> Result<(), Refusal> {
-        self.check_numbers()?;
         let pool = self.pools[pool as usize].as_ref();
         let known = pool.and_then(|pool| pool.holders.get(name));
         if let Some(known) = known.filter(|h| h.older().len() + 1 >= MAX_CLOSING_PER_HOLDER) {
@@ -133,19 +133,11 @@ impl State {
 
     /// Sees to it that there can be one more lease.
     fn make_room(&mut self) -> Result<(), Refusal> {
-        self.check_numbers()?;
         if self.leases.is_full() {
             match self.leases.oldest_ended() {
                 Some(place) => self.forget(place),
                 None => return Err(too_many("leases", MAX_LEASES as u64)),
             }
-        }
-        Ok(())
-    }
-
-    fn check_numbers(&self) -> Result<(), Refusal> {
-        if self.leases.are_used_up() {
-            return Err(too_many("leases ever made", MAX_LEASE_NUMBER));
         }
         Ok(())
     }

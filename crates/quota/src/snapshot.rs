@@ -181,7 +181,7 @@ impl State {
             regions.filter_map(|(place, region)| Some(region_v3(place, region.as_ref()?)));
         let holders = pool.holders.iter().map(|holder| HolderV3 {
             name: Cow::from(holder.name.as_str()),
-            epoch: self.epoch_of(holder),
+            epoch: self.leases.epoch_of(holder),
             leases: self.leases_v3(holder),
         });
         PoolV3 {

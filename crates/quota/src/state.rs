@@ -6,7 +6,6 @@ use smol_str::SmolStr;
 
 use crate::batch::Batch;
 use crate::command::Command;
-use crate::holder::Holder;
 use crate::lease::{Lease, Leases, Phase};
 use crate::limits::REMEMBER_ENDED_MS;
 use crate::outcome::{Outcome, Refusal};
@@ -133,12 +132,6 @@ impl State {
         };
         let epoch = |place| Some(self.leases.get(place)?.epoch);
         pool.holders.forget(&lease.holder, place, epoch);
-    }
-
-    /// The highest epoch of a holder that was seen.
-    pub(crate) fn epoch_of(&self, holder: Holder<'_>) -> u64 {
-        let newest = self.leases.get(holder.newest);
-        holder.epoch(newest.map_or(0, |lease| lease.epoch))
     }
 
     /// Changes what a lease counts and wants.

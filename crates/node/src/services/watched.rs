@@ -34,7 +34,6 @@ enum Seen {
 }
 
 /// What came of a look at some leases.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Looked {
     /// Leases with the targets that the front-end is to be told.
     pub news: Vec<(u64, u64)>,
