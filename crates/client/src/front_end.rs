@@ -14,8 +14,8 @@ use crate::task::{Running, Slots, Task};
 use crate::tokens::TokenError;
 use crate::wire::Names;
 
-/// How a user stands, with the token to come back with. Each answer's token takes the place of the one
-/// before, which stays good as well.
+/// How a user stands, with the token to come back with. A token that is older than a minute, or says less than
+/// there is to say, is answered by another, which takes its place; the one before stays good as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// Come in.
@@ -91,6 +91,24 @@ impl FrontEnd {
     /// Where nobody may come in or queue, or the pool's rules have no such class.
     pub fn arrive(&self, class: &str) -> Result<Turn, NoEntry> {
         self.door.arrive(clock::now(), class)
+    }
+
+    /// A token for somebody who has none, to come back with: nothing is kept for it. Whoever shows it within
+    /// [`INVITATION_LIFE_S`](crate::tokens::INVITATION_LIFE_S) seconds may [arrive](FrontEnd::arrive).
+    ///
+    /// # Errors
+    /// [`NoEntry::NotReady`], before the cluster has said its time.
+    pub fn invite(&self) -> Result<String, NoEntry> {
+        self.door.invite(clock::now())
+    }
+
+    /// The id of an invitation, of this front-end or another one of the region. It may be shown more than
+    /// once: to let its bearer arrive once only is up to the caller.
+    ///
+    /// # Errors
+    /// Where the invitation is refused, each time with its reason.
+    pub fn invited(&self, invitation: &str) -> Result<u64, TokenError> {
+        self.door.invited(clock::now(), invitation)
     }
 
     /// A user shows a ticket or a seat, of this front-end or another one of the region. It is the sign of

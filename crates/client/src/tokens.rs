@@ -5,6 +5,9 @@
 //! a seat goes on with its start 4 and its limit 4 (0 for none); and then an HMAC-SHA-256 of all of it, 32.
 //! Pool and region are the first bytes of the SHA-256 of their names, and the issuer is
 //! [`quota::issuer`]'s. That makes 84 characters for a ticket and 95 for a seat.
+//!
+//! An invitation is kind 1, key 1, pool 4, region 4, second of issue 4, id 8, and the HMAC: 72 characters. It costs
+//! its front-end no memory, and only who comes back with it takes a place: what a SYN cookie is to a connection.
 
 use std::fmt;
 
@@ -22,12 +25,41 @@ pub const TOKEN_LIFE_S: u32 = quota::limits::CLAIM_REMEMBER_S;
 /// Front-ends' ideas of cluster time may differ by so much.
 const AHEAD_S: u32 = 600;
 
+/// So long an invitation is good.
+pub const INVITATION_LIFE_S: u32 = 120;
+
 const TAG_BYTES: usize = 32;
+const INVITATION_BYTES: usize = 22;
 const TICKET_BYTES: usize = 31;
 const SEAT_BYTES: usize = TICKET_BYTES + 8;
 /// The first byte: version 1 in the upper half, and what it is in the lower one.
 const TICKET: u8 = 0x11;
 const SEAT: u8 = 0x12;
+const INVITATION: u8 = 0x13;
+
+/// What kind of token a text is, by its beginning alone: whether it is good is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A place in the queue.
+    Ticket,
+    /// A session.
+    Seat,
+    /// To come back with.
+    Invitation,
+}
+
+impl Kind {
+    /// The kind of a text; `None` where it can be no token.
+    pub fn of(text: &str) -> Option<Self> {
+        let first = URL_SAFE_NO_PAD.decode(text.get(..4)?).ok()?;
+        match *first.first()? {
+            TICKET => Some(Self::Ticket),
+            SEAT => Some(Self::Seat),
+            INVITATION => Some(Self::Invitation),
+            _ => None,
+        }
+    }
+}
 
 /// What a token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,17 +171,65 @@ impl Scope {
     /// # Errors
     /// Every [`TokenError`] but [`TokenError::AlreadyUsed`], which the queue knows.
     pub fn read(&self, keys: &Keys, text: &str, now_s: u32) -> Result<Token, TokenError> {
-        if text.len() > MAX_TOKEN_CHARS {
-            return Err(TokenError::Malformed);
-        }
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| TokenError::Malformed)?;
+        let bytes = decode(text)?;
         let length = match bytes.first() {
             Some(&TICKET) => TICKET_BYTES,
             Some(&SEAT) => SEAT_BYTES,
             _ => return Err(TokenError::Malformed),
         };
+        let said = self.verify(keys, &bytes, length)?;
+        let token = Token {
+            issuer: number(said, 10),
+            class: said[14],
+            second: number(said, 15),
+            issued_s: number(said, 19),
+            id: long(said, 23),
+            seat: (length == SEAT_BYTES).then(|| SeatTerm {
+                start_s: number(said, 31),
+                limit_s: Some(number(said, 35)).filter(|&limit| limit > 0),
+            }),
+        };
+        in_time(token.issued_s, token.expires_s(), now_s)?;
+        Ok(token)
+    }
+
+    /// Signs an invitation with an id that nobody else draws.
+    pub fn invite(&self, keys: &Keys, id: u64, issued_s: u32) -> String {
+        let (key_id, key) = keys.signing();
+        let mut bytes = Vec::with_capacity(INVITATION_BYTES + TAG_BYTES);
+        bytes.extend([INVITATION, key_id]);
+        bytes.extend(self.pool);
+        bytes.extend(self.region);
+        bytes.extend(issued_s.to_be_bytes());
+        bytes.extend(id.to_be_bytes());
+        let tag = hmac::sign(key, &bytes);
+        bytes.extend(tag.as_ref());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The id of an invitation, where it is good at the second `now_s` of cluster time.
+    ///
+    /// # Errors
+    /// As [`Scope::read`].
+    pub fn invited(&self, keys: &Keys, text: &str, now_s: u32) -> Result<u64, TokenError> {
+        let bytes = decode(text)?;
+        if bytes.first() != Some(&INVITATION) {
+            return Err(TokenError::Malformed);
+        }
+        let said = self.verify(keys, &bytes, INVITATION_BYTES)?;
+        let issued_s = number(said, 10);
+        let expires_s = issued_s.saturating_add(INVITATION_LIFE_S);
+        in_time(issued_s, expires_s, now_s)?;
+        Ok(long(said, 14))
+    }
+
+    /// What a token of that many bytes says, where its signature is right and it is for this pool and region.
+    fn verify<'a>(
+        &self,
+        keys: &Keys,
+        bytes: &'a [u8],
+        length: usize,
+    ) -> Result<&'a [u8], TokenError> {
         if bytes.len() != length + TAG_BYTES {
             return Err(TokenError::Malformed);
         }
@@ -162,25 +242,27 @@ impl Scope {
         if said[6..10] != self.region {
             return Err(TokenError::ForeignRegion);
         }
-        let token = Token {
-            issuer: number(said, 10),
-            class: said[14],
-            second: number(said, 15),
-            issued_s: number(said, 19),
-            id: u64::from(number(said, 23)) << 32 | u64::from(number(said, 27)),
-            seat: (length == SEAT_BYTES).then(|| SeatTerm {
-                start_s: number(said, 31),
-                limit_s: Some(number(said, 35)).filter(|&limit| limit > 0),
-            }),
-        };
-        if token.issued_s > now_s.saturating_add(AHEAD_S) {
-            return Err(TokenError::NotYet);
-        }
-        if now_s >= token.expires_s() {
-            return Err(TokenError::Expired);
-        }
-        Ok(token)
+        Ok(said)
     }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
+    if text.len() > MAX_TOKEN_CHARS {
+        return Err(TokenError::Malformed);
+    }
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| TokenError::Malformed)
+}
+
+fn in_time(issued_s: u32, expires_s: u32, now_s: u32) -> Result<(), TokenError> {
+    if issued_s > now_s.saturating_add(AHEAD_S) {
+        return Err(TokenError::NotYet);
+    }
+    if now_s >= expires_s {
+        return Err(TokenError::Expired);
+    }
+    Ok(())
 }
 
 impl Token {
@@ -196,6 +278,10 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4]
         .iter()
         .fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from(number(bytes, at)) << 32 | u64::from(number(bytes, at + 4))
 }
 
 fn fingerprint(name: &str) -> [u8; 4] {
@@ -240,6 +326,36 @@ mod tests {
                 limit_s,
             }),
             ..ticket()
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_good_for_two_minutes_and_is_no_token() {
+        let text = scope().invite(&keys(&[1]), 77, 1_000);
+        assert_eq!(text.len(), 72);
+        assert_eq!(Kind::of(&text), Some(Kind::Invitation));
+        assert_eq!(scope().invited(&keys(&[2, 1]), &text, 1_000), Ok(77));
+        let late = 1_000 + INVITATION_LIFE_S;
+        assert_eq!(scope().invited(&keys(&[1]), &text, late - 1), Ok(77));
+        let refused = |scope: Scope, text: &str, now_s| scope.invited(&keys(&[1]), text, now_s);
+        let expired = Err(TokenError::Expired);
+        assert_eq!(refused(scope(), &text, late), expired);
+        let other = Scope::new("ent", "bretagne");
+        assert_eq!(refused(other, &text, 1_000), Err(TokenError::ForeignRegion));
+        assert_eq!(refused(scope(), &text, 300), Err(TokenError::NotYet));
+        let malformed = Err(TokenError::Malformed);
+        assert_eq!(scope().read(&keys(&[1]), &text, 1_000), malformed);
+        let ticket = scope().sign(&keys(&[1]), &ticket());
+        assert_eq!(refused(scope(), &ticket, 1_010), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_text_begins_with_its_kind() {
+        let text = |token: &Token| scope().sign(&keys(&[1]), token);
+        assert_eq!(Kind::of(&text(&ticket())), Some(Kind::Ticket));
+        assert_eq!(Kind::of(&text(&seat(None))), Some(Kind::Seat));
+        for none in ["", "E", "é", "AAAA", "=", "....."] {
+            assert_eq!(Kind::of(none), None, "{none}");
         }
     }
 

@@ -1,0 +1,3 @@
+//! The waiting room: a front-end of a pool, before a portal that knows nothing of it.
+
+pub mod view;
