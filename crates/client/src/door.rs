@@ -107,11 +107,25 @@ impl Door {
     }
 
     pub fn poll(&self, now: Duration, text: &str) -> Result<Turn, TokenError> {
+        self.shown(now, text, Queue::poll)
+    }
+
+    pub fn look(&self, now: Duration, text: &str) -> Result<Turn, TokenError> {
+        self.shown(now, text, Queue::look)
+    }
+
+    /// A token is shown: `ask` says how a user of this front-end stands.
+    fn shown(
+        &self,
+        now: Duration,
+        text: &str,
+        ask: impl FnOnce(&mut Queue, Duration, u64) -> Standing,
+    ) -> Result<Turn, TokenError> {
         let inner = &mut *self.lock();
         let token = self.read(inner, now, text)?;
         let own = token.issuer == self.issuer() && !inner.queue.gave_up(token.id);
-        let standing = if own {
-            inner.queue.poll(now, token.id)
+        let standing = if own || inner.queue.arrival(token.id).is_some() {
+            ask(&mut inner.queue, now, token.id)
         } else {
             inner.queue.show(now, shown(&token))
         };
@@ -199,7 +213,11 @@ impl Door {
             };
             if let Some((text, shown)) = shown
                 && issued_s.saturating_sub(shown.issued_s) < REISSUE_S
-                && *shown == (Token { issued_s: shown.issued_s, ..token })
+                && *shown
+                    == (Token {
+                        issued_s: shown.issued_s,
+                        ..token
+                    })
             {
                 return Ok(text.to_owned());
             }
@@ -350,6 +368,29 @@ mod tests {
         assert_ne!(again, first);
         assert_eq!(ticket(&door.poll(at(129), &again).unwrap()), again);
         assert_eq!(door.id(at(129), &first), door.id(at(129), &again));
+    }
+
+    #[test]
+    fn a_look_is_no_sign_of_the_user_and_seats_nobody() {
+        let (_dir, keys) = keys();
+        let door = door("portal-1", &keys, &grant(10, 0, false));
+        let [first, second] = [(); 2].map(|()| ticket(&door.arrive(at(10), "pupils").unwrap()));
+        let mut called = grant(13, 1, false);
+        called.admit = vec![Admission {
+            class: 0,
+            users: 1,
+            until_s: 13,
+            at_ms: 0,
+        }];
+        door.granted(at(13), &called);
+        assert_eq!(ticket(&door.look(at(14), &first).unwrap()), first);
+        let seated = matches!(door.poll(at(14), &first), Ok(Turn::Seated { .. }));
+        assert!(seated);
+        let seated = matches!(door.look(at(15), &first), Ok(Turn::Seated { .. }));
+        assert!(seated);
+        assert_eq!(ticket(&door.look(at(69), &second).unwrap()), second);
+        door.lock().queue.tick(at(70));
+        assert_eq!(door.look(at(70), &second), Err(TokenError::AlreadyUsed));
     }
 
     #[test]

@@ -120,6 +120,15 @@ impl FrontEnd {
         self.door.poll(clock::now(), token)
     }
 
+    /// As [`FrontEnd::poll`], without being a sign of the user: it seats nobody who was called, and a session that
+    /// is idle stays so. For what looks by itself, such as a page that counts the time that is left.
+    ///
+    /// # Errors
+    /// As [`FrontEnd::poll`].
+    pub fn look(&self, token: &str) -> Result<Turn, TokenError> {
+        self.door.look(clock::now(), token)
+    }
+
     /// A user goes, and gives up the place or the session.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Output;
 use crate::{
-    apply, bench, completion, config, dev, holder, init, leader, lease, member, plan, pool, region,
-    replay, serve, status, token, watch,
+    apply, bench, completion, config, dev, gate, holder, init, leader, lease, member, plan, pool,
+    region, replay, serve, status, token, watch,
 };
 
 /// A national quota of user sessions, shared out fairly between regions.
@@ -40,6 +40,7 @@ pub struct Cli {
 pub enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
+    Gate(Box<gate::Args>),
     Config(config::Args),
     Init(init::Args),
     Member(member::Args),

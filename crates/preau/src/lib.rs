@@ -12,6 +12,7 @@ mod dev;
 mod diff;
 mod failure;
 mod fields;
+mod gate;
 mod holder;
 mod init;
 mod leader;
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Dev(args) => block_on(dev::run(args, cli.output)),
         Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Config(args) => config::run(args, cli.output),
         Command::Init(args) => block_on(init::run(args, cli.output)),
         Command::Member(args) => block_on(member::run(args, cli.output)),

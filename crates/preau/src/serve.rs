@@ -65,7 +65,7 @@ async fn serve(config: node::Config) -> Result<(), Failure> {
 }
 
 /// Sends the log to stderr.
-fn start_log(log: Log) {
+pub fn start_log(log: Log) {
     let colours = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()

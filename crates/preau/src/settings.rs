@@ -157,9 +157,10 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// How a node logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a node or a gate logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
 }

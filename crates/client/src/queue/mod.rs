@@ -243,6 +243,22 @@ impl Queue {
         }
     }
 
+    /// How a user stands, which is no sign of them, and seats nobody.
+    pub fn look(&mut self, now: Duration, id: u64) -> Standing {
+        self.lapse(now);
+        let (Some(at), Some(now_s)) = (self.find(id), self.clock.second(now)) else {
+            return self.claims.standing(id);
+        };
+        match self.users[at].state {
+            State::Waiting | State::Next | State::Called => {
+                Standing::Waiting(self.place(at, now_s))
+            }
+            State::Seated => Standing::Seated(self.session(at, now_s)),
+            State::Checking => Standing::Checking,
+            State::Free => Standing::Gone,
+        }
+    }
+
     /// Whether a token was given up to another front-end lately: it is to be shown, not polled.
     pub fn gave_up(&self, id: u64) -> bool {
         self.find(id).is_none() && self.claims.gave_up(id)
@@ -269,7 +285,7 @@ impl Queue {
         self.take_turns(now, now_s);
         while let Some((_, at)) = self.wheel.first().filter(|&(due, _)| due <= now_s) {
             self.unschedule(at);
-            self.look(at, now_s);
+            self.come_due(at, now_s);
         }
         self.tell_that_others_wait(now_s);
         self.serve(now);

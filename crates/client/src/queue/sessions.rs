@@ -29,7 +29,7 @@ impl Queue {
     }
 
     /// Looks at a user whose time has come, by one rule or another.
-    pub(super) fn look(&mut self, at: u32, now_s: u32) {
+    pub(super) fn come_due(&mut self, at: u32, now_s: u32) {
         let entry = self.users[at];
         if entry.state == State::Seated {
             let why = if entry.ends <= now_s {

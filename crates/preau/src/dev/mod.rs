@@ -3,6 +3,7 @@
 mod front_end;
 mod looks;
 mod morning;
+mod portal;
 mod screen;
 mod view;
 
@@ -24,6 +25,7 @@ use crate::signals::Signals;
 use front_end::{Books, Counts, FrontEnd};
 use looks::{Look, Looks};
 use morning::{Assumed, Pupils};
+use portal::Portal;
 use screen::Screen;
 use view::{Class, Region, Summary};
 
@@ -37,6 +39,8 @@ const TICK: Duration = Duration::from_millis(10);
 const DRAW_EVERY: Duration = Duration::from_secs(1);
 /// Front-ends report this often, for their time is short.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Most people before the demonstration portal.
+const MAX_CROWD: usize = 10_000;
 /// How long a call that prepares the load may take.
 const PREPARE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -47,10 +51,14 @@ const PREPARE_WITHIN: Duration = Duration::from_secs(10);
 /// arrive, scaled down and speeded up. The curve of their arrivals, their classes and the length of their
 /// sessions are assumed; --output json states how. What the rules say in seconds passes as much faster, and
 /// the calendar stays out of it: the morning's clock is its own.
+///
+/// Beside them stands a small portal for demonstration, with a waiting room before it, in real time: open its address in
+/// a browser. --crowd sends that many people before you.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   preau dev
+  preau dev --crowd 300
   preau dev --seconds 10 --output json
   preau dev --no-load --data ./cluster     then, in another shell: preau status")]
 pub struct Args {
@@ -60,6 +68,9 @@ pub struct Args {
     /// Start no front-ends: an idle cluster for other shells.
     #[arg(long)]
     no_load: bool,
+    /// Simulated people who come to the demonstration portal before you do: you wait, and get in.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "no_load", value_parser = crowd_size)]
+    crowd: usize,
     /// The budget to load, instead of France's.
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
@@ -135,6 +146,12 @@ impl Args {
     }
 }
 
+/// As many people as one machine can play without playing nothing else.
+fn crowd_size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| *size <= MAX_CROWD);
+    size.ok_or_else(|| format!("expected 0 to {MAX_CROWD}"))
+}
+
 /// Loads the budget, and lets the load run until `end`.
 async fn work(
     load: Option<Load>,
@@ -147,7 +164,14 @@ async fn work(
     let nodes = Nodes::new(&addresses).map_err(|e| Failure::operation(e.to_string()))?;
     configure(&nodes, budget.changes()).await?;
     match load {
-        Some(load) => load.run(addresses, nodes, output, end).await,
+        Some(mut load) => {
+            let portal = Portal::start(&nodes, &addresses, load.crowd).await?;
+            load.summary.portal = portal.address();
+            eprintln!("a portal, with a waiting room before it: {}", portal.address());
+            let outcome = load.run(addresses, nodes, output, end).await;
+            portal.shutdown().await;
+            outcome
+        }
         None => {
             print_line(&format!("export PREAU_NODES={}", addresses.join(",")))?;
             eprintln!("the cluster is ready, and idle; Ctrl-C ends it");
@@ -212,6 +236,8 @@ struct Load {
     assumed: Assumed,
     rng: fastrand::Rng,
     pupils: Vec<Pupils>,
+    /// People before the demonstration portal.
+    crowd: usize,
     /// Each class, and the part of the users that is up to it and those before it.
     classes: Vec<(String, f64)>,
     summary: Summary,
@@ -240,6 +266,7 @@ impl Load {
             assumed,
             rng: fastrand::Rng::with_seed(args.seed),
             pupils: morning::pupils(&names, scale, &assumed)?,
+            crowd: args.crowd,
             classes: assumed.classes(&classes),
             summary: Summary {
                 pool: pool.name.clone(),

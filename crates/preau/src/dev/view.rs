@@ -128,6 +128,8 @@ impl Class {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     pub nodes: Vec<String>,
+    /// Where the demonstration portal is, with a waiting room before it.
+    pub portal: String,
     pub pool: String,
     /// Seconds that the run took.
     pub seconds: f64,
@@ -269,7 +271,8 @@ impl Summary {
             "{} in Paris, {}x as fast; 1 user for {}; {} of {} sessions open; node {} leads\n\
              {}\n\n\
              {}\n\
-             PREAU_NODES={}",
+             PREAU_NODES={}\n\
+             A portal, with a waiting room before it: {}",
             self.clock(),
             self.speed,
             thousands(self.scale),
@@ -279,6 +282,7 @@ impl Summary {
             table.trim_fmt(),
             self.classes_table(),
             self.nodes.join(","),
+            self.portal,
         )
     }
 

@@ -1,0 +1,122 @@
+//! Where a request comes from, and how much of that is logged.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use axum::http::HeaderValue;
+use ipnet::IpNet;
+
+/// Most entries of `X-Forwarded-For` that are looked at, from the last on: no row of trusted proxies is longer.
+const MOST_HOPS: usize = 16;
+
+/// The proxies whose word is taken for where a request comes from.
+#[derive(Debug, Clone)]
+pub struct Trusted {
+    nets: Vec<IpNet>,
+}
+
+impl Trusted {
+    /// Those of these networks.
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        Self { nets }
+    }
+
+    /// Whether a peer is one of them.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.nets.iter().any(|net| net.contains(&peer))
+    }
+
+    /// Where a request comes from, by its peer and its `X-Forwarded-For` headers: the last address there that is no
+    /// trusted proxy's. A stranger's header counts for nothing, and what is before something malformed neither.
+    pub fn client<'a>(
+        &self,
+        peer: IpAddr,
+        said: impl DoubleEndedIterator<Item = &'a HeaderValue>,
+    ) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let lines = said.rev().map(|line| line.to_str().unwrap_or_default());
+        let hops = lines.flat_map(|line| line.rsplit(','));
+        for hop in hops.take(MOST_HOPS) {
+            if !self.contains(client) {
+                break;
+            }
+            match address(hop.trim()) {
+                Some(before) => client = before,
+                None => break,
+            }
+        }
+        client
+    }
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.parse::<IpAddr>().ok();
+    let address = bare.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|both| both.ip()));
+    let brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    Some(address.or_else(brackets)?.to_canonical())
+}
+
+/// The network of an address, /24 or /48: all of it that is logged.
+pub fn truncated(address: IpAddr) -> impl fmt::Display {
+    let (address, bits) = match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            (IpAddr::from(Ipv4Addr::new(a, b, c, 0)), 24)
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            (IpAddr::from(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), 48)
+        }
+    };
+    format!("{address}/{bits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn client(peer: &str, lines: &[&str]) -> String {
+        let nets = ["127.0.0.0/8", "10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
+        let lines: Vec<_> = lines.iter().map(|line| HeaderValue::from_str(line).unwrap()).collect();
+        let trusted = Trusted::new(nets.to_vec());
+        trusted.client(peer.parse().unwrap(), lines.iter()).to_string()
+    }
+
+    #[test]
+    fn the_last_stranger_before_trusted_proxies_is_the_client() {
+        assert_eq!(client("127.0.0.1", &["192.0.2.7"]), "192.0.2.7");
+        assert_eq!(client("127.0.0.1", &["198.51.100.1, 192.0.2.7, 10.1.2.3"]), "192.0.2.7");
+        assert_eq!(client("127.0.0.1", &["192.0.2.7", "10.1.2.3, 10.9.9.9"]), "192.0.2.7");
+        assert_eq!(client("::ffff:127.0.0.1", &["::ffff:192.0.2.7"]), "192.0.2.7");
+        assert_eq!(client("127.0.0.1", &["192.0.2.7:4711"]), "192.0.2.7");
+        assert_eq!(client("127.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(client("127.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
+        assert_eq!(client("127.0.0.1", &[]), "127.0.0.1");
+    }
+
+    #[test]
+    fn what_is_before_something_malformed_counts_for_nothing() {
+        assert_eq!(client("127.0.0.1", &["192.0.2.7, unknown, 10.1.2.3"]), "10.1.2.3");
+        assert_eq!(client("127.0.0.1", &["192.0.2.7,"]), "127.0.0.1");
+        let long = vec!["10.0.0.1"; 1_000].join(",");
+        assert_eq!(client("127.0.0.1", &["192.0.2.7", &long]), "10.0.0.1");
+    }
+
+    proptest! {
+        #[test]
+        fn a_strangers_header_never_matters(text in "[0-9a-f.:, \\[\\]]{0,60}") {
+            prop_assert_eq!(client("192.0.2.1", &[&text]), "192.0.2.1");
+        }
+    }
+
+    #[test]
+    fn no_whole_address_is_logged() {
+        let shown = |text: &str| truncated(text.parse().unwrap()).to_string();
+        assert_eq!(shown("192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(shown("::ffff:192.0.2.77"), "192.0.2.0/24");
+        assert_eq!(shown("2001:db8:1:2:3::4"), "2001:db8:1::/48");
+    }
+}

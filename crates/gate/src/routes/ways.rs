@@ -1,0 +1,76 @@
+//! What proxies ask.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, request};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+
+use crate::app::{App, no_store, peer};
+use crate::desk::{Answer, Showing};
+use crate::metrics::Way;
+
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/preau/auth", get(auth))
+        .route("/preau/wait", any(wait))
+        .route("/preau/forward", any(forward))
+}
+
+/// Whether a request may go through, in a status alone: what nginx asks.
+async fn auth(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
+    let visitor = app.visitor(&parts);
+    let answer = app.desk.look(&visitor, Showing::Sign).await;
+    app.metrics.answered(Way::Auth, &answer);
+    let mut response = match &answer {
+        Answer::Stands(view, _) if view.state.is_in() => StatusCode::NO_CONTENT.into_response(),
+        _ => return no_store(StatusCode::UNAUTHORIZED.into_response()),
+    };
+    app.set_cookie(&mut response, &answer, &visitor);
+    no_store(response)
+}
+
+/// The answer to who was not let through: what nginx passes on.
+async fn wait(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
+    let names = ("x-original-uri", "x-original-method");
+    let Some(wanted) = app
+        .reader
+        .wanted(peer(&parts), &parts.headers, names.0, names.1)
+    else {
+        return unheard(names.0);
+    };
+    let visitor = app.visitor(&parts);
+    let answer = app.desk.look(&visitor, Showing::Sign).await;
+    app.turn_away(Way::Forward, &answer, &visitor, &wanted, &parts.headers)
+}
+
+/// Both in one: 200 lets through, and anything else is passed on. What Traefik and Caddy ask.
+async fn forward(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
+    let names = ("x-forwarded-uri", "x-forwarded-method");
+    let Some(wanted) = app
+        .reader
+        .wanted(peer(&parts), &parts.headers, names.0, names.1)
+    else {
+        return unheard(names.0);
+    };
+    let visitor = app.visitor(&parts);
+    let answer = app.desk.look(&visitor, Showing::Sign).await;
+    match &answer {
+        Answer::Stands(view, _) if view.state.is_in() => {
+            app.metrics.answered(Way::Forward, &answer);
+            let mut response = StatusCode::OK.into_response();
+            app.set_cookie(&mut response, &answer, &visitor);
+            no_store(response)
+        }
+        _ => app.turn_away(Way::Forward, &answer, &visitor, &wanted, &parts.headers),
+    }
+}
+
+fn unheard(header: &str) -> Response {
+    let why = format!(
+        "{header}: nothing given, or not by one of trusted_proxies; expected the path that was asked for\n"
+    );
+    no_store((StatusCode::BAD_REQUEST, why).into_response())
+}

@@ -1,0 +1,354 @@
+//! The listener: what a connection may cost before anybody is known to be behind it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// The pause where the system has no connection to give, such as where no file can be opened any more.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What whoever comes beyond the bound is told, in at most this time.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const FULL_WITHIN: Duration = Duration::from_millis(100);
+/// One address that is no trusted proxy has at most this part of all connections.
+const ONE_ADDRESS: usize = 8;
+/// Requests under way when the gate stops have so long.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What is borne of connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// At a time.
+    pub connections: usize,
+    /// Bytes of a request's headers, at least 8 KiB.
+    pub header_bytes: usize,
+    /// Until they are there; a connection that idles between two requests has as long.
+    pub header_time: Duration,
+}
+
+/// Why certificates can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read, or has not what it should.
+    #[error("{field}: {path}: {why}; expected {expected}")]
+    File {
+        /// Which.
+        field: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// They don't fit together.
+    #[error("https: {0}; expected a certificate and its key")]
+    Mismatch(#[from] tokio_rustls::rustls::Error),
+}
+
+/// TLS by a certificate, with those that sign it, and its key.
+///
+/// # Errors
+/// Where a file can't be read or has none, or the key is another certificate's.
+pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let refuse = |field, path: &Path, why: String, expected| TlsError::File {
+        field,
+        path: path.display().to_string(),
+        why,
+        expected,
+    };
+    let bad_cert = |why| refuse("https.cert", cert, why, "certificates in PEM");
+    let certs: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert)
+        .map_err(|why| bad_cert(why.to_string()))?
+        .collect();
+    let certs = certs.map_err(|why| bad_cert(why.to_string()))?;
+    if certs.is_empty() {
+        return Err(bad_cert("no certificate in it".into()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|why| refuse("https.key", key, why.to_string(), "a private key in PEM"))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certs, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves until it is told to stop, and then finishes what is under way. `shared` says whether many people may come
+/// from an address, as from a proxy: any other has an eighth of the connections at the most.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    bounds: Bounds,
+    shared: impl Fn(IpAddr) -> bool,
+    app: Router,
+    stop: CancellationToken,
+) {
+    let open = Arc::new(Open::new(bounds.connections));
+    let tasks = TaskTracker::new();
+    let http = http(bounds);
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be taken on");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let ip = peer.ip().to_canonical();
+        let Some(place) = Open::take(&open, ip, shared(ip)) else {
+            refuse(stream);
+            continue;
+        };
+        // Where it can't be set, answers come later.
+        let _ = stream.set_nodelay(true);
+        let (http, app, tls, stop) = (http.clone(), app.clone(), tls.clone(), stop.clone());
+        tasks.spawn(async move {
+            match tls {
+                None => attend(stream, peer, http, app, stop).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = timeout(bounds.header_time, tls.accept(stream)).await {
+                        attend(stream, peer, http, app, stop).await;
+                    }
+                }
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    tasks.close();
+    if timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "closed with requests under way");
+    }
+}
+
+fn http(bounds: Bounds) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_time)
+        .max_buf_size(bounds.header_bytes.max(8 << 10))
+        .max_header_size(bounds.header_bytes);
+    http
+}
+
+/// Answers the requests of one connection.
+async fn attend(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    http: http1::Builder,
+    app: Router,
+    stop: CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (mut request, app) = (request.map(Body::new), app.clone());
+        request.extensions_mut().insert(ConnectInfo(peer));
+        async move { Ok::<_, Infallible>(app.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(connection);
+    // How a connection ends is its other end's affair.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Says that there are too many, without waiting for anything.
+fn refuse(mut stream: TcpStream) {
+    // Into the socket's buffer, which is empty: nothing is kept of it here.
+    if stream.try_write(FULL).is_ok() {
+        tokio::spawn(async move { timeout(FULL_WITHIN, stream.shutdown()).await });
+    }
+}
+
+/// Connections open now.
+#[derive(Debug)]
+struct Open {
+    most: usize,
+    inner: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// The place of one of them, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    open: Arc<Open>,
+    address: IpAddr,
+}
+
+impl Open {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            inner: Mutex::default(),
+        }
+    }
+
+    fn take(open: &Arc<Self>, address: IpAddr, shared: bool) -> Option<Place> {
+        let mut inner = open.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = inner.by_address.get(&address).copied().unwrap_or_default();
+        let most_here = open.most.div_ceil(ONE_ADDRESS);
+        if inner.all >= open.most || !shared && here >= most_here {
+            return None;
+        }
+        inner.all += 1;
+        *inner.by_address.entry(address).or_default() += 1;
+        let open = Arc::clone(open);
+        Some(Place { open, address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.open.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.all -= 1;
+        if let Some(here) = inner.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                inner.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const BOUNDS: Bounds = Bounds {
+        connections: 16,
+        header_bytes: 8 << 10,
+        header_time: Duration::from_millis(400),
+    };
+
+    async fn start(shared: bool) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let slow = get(async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            "slow"
+        });
+        let app = Router::new().route("/", get("here")).route("/slow", slow);
+        let served = serve(listener, None, BOUNDS, move |_| shared, app, stop.clone());
+        (address, stop, tokio::spawn(served))
+    }
+
+    async fn connect(address: SocketAddr) -> TcpStream {
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    async fn said(stream: &mut TcpStream) -> String {
+        let mut text = Vec::new();
+        // A reset after the answer is an end as well.
+        let _ = stream.read_to_end(&mut text).await;
+        String::from_utf8(text).unwrap()
+    }
+
+    async fn ask(stream: &mut TcpStream, text: &str) {
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn answers_and_closes_who_is_slow_or_idle() {
+        let (address, _stop, _task) = start(true).await;
+        let mut stream = connect(address).await;
+        ask(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let began = Instant::now();
+        assert!(said(&mut stream).await.ends_with("here"));
+        assert!(began.elapsed() >= BOUNDS.header_time / 2);
+        let mut slow = connect(address).await;
+        ask(&mut slow, "GET / HTTP/1.1\r\nHost:").await;
+        assert!(!said(&mut slow).await.contains("here"));
+        let mut silent = connect(address).await;
+        assert_eq!(said(&mut silent).await, "");
+    }
+
+    #[tokio::test]
+    async fn long_headers_are_refused() {
+        let (address, _stop, _task) = start(true).await;
+        let mut stream = connect(address).await;
+        let long = "a".repeat(BOUNDS.header_bytes);
+        ask(&mut stream, &format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n")).await;
+        let answer = said(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn one_address_has_a_part_of_the_connections_and_all_have_the_bound() {
+        for (shared, most) in [(false, 2), (true, 16)] {
+            let (address, _stop, _task) = start(shared).await;
+            let mut held = Vec::new();
+            for _ in 0..most {
+                let mut stream = connect(address).await;
+                ask(&mut stream, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                held.push(stream);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let refused = said(&mut connect(address).await).await;
+            assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+            for mut stream in held {
+                assert!(said(&mut stream).await.ends_with("slow"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut stream = connect(address).await;
+            ask(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert!(said(&mut stream).await.ends_with("here"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_answered_before_the_end() {
+        let (address, stop, task) = start(true).await;
+        let mut stream = connect(address).await;
+        ask(&mut stream, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stop.cancel();
+        assert!(said(&mut stream).await.ends_with("slow"));
+        task.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[test]
+    fn certificates_that_are_not_there_are_named() {
+        let Err(error) = tls(Path::new("/no/cert.pem"), Path::new("/no/key.pem")) else {
+            panic!("no such file");
+        };
+        assert!(error.to_string().starts_with("https.cert: /no/cert.pem: "), "{error}");
+    }
+}
