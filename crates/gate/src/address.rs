@@ -53,8 +53,17 @@ impl Trusted {
 /// An address as proxies write it: bare, with a port, or in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.parse::<IpAddr>().ok();
-    let address = bare.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|both| both.ip()));
-    let brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    let address = bare.or_else(|| {
+        text.parse::<std::net::SocketAddr>()
+            .ok()
+            .map(|both| both.ip())
+    });
+    let brackets = || {
+        text.strip_prefix('[')?
+            .strip_suffix(']')?
+            .parse::<IpAddr>()
+            .ok()
+    };
     Some(address.or_else(brackets)?.to_canonical())
 }
 
@@ -80,17 +89,31 @@ mod tests {
 
     fn client(peer: &str, lines: &[&str]) -> String {
         let nets = ["127.0.0.0/8", "10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
-        let lines: Vec<_> = lines.iter().map(|line| HeaderValue::from_str(line).unwrap()).collect();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| HeaderValue::from_str(line).unwrap())
+            .collect();
         let trusted = Trusted::new(nets.to_vec());
-        trusted.client(peer.parse().unwrap(), lines.iter()).to_string()
+        trusted
+            .client(peer.parse().unwrap(), lines.iter())
+            .to_string()
     }
 
     #[test]
     fn the_last_stranger_before_trusted_proxies_is_the_client() {
         assert_eq!(client("127.0.0.1", &["192.0.2.7"]), "192.0.2.7");
-        assert_eq!(client("127.0.0.1", &["198.51.100.1, 192.0.2.7, 10.1.2.3"]), "192.0.2.7");
-        assert_eq!(client("127.0.0.1", &["192.0.2.7", "10.1.2.3, 10.9.9.9"]), "192.0.2.7");
-        assert_eq!(client("::ffff:127.0.0.1", &["::ffff:192.0.2.7"]), "192.0.2.7");
+        assert_eq!(
+            client("127.0.0.1", &["198.51.100.1, 192.0.2.7, 10.1.2.3"]),
+            "192.0.2.7"
+        );
+        assert_eq!(
+            client("127.0.0.1", &["192.0.2.7", "10.1.2.3, 10.9.9.9"]),
+            "192.0.2.7"
+        );
+        assert_eq!(
+            client("::ffff:127.0.0.1", &["::ffff:192.0.2.7"]),
+            "192.0.2.7"
+        );
         assert_eq!(client("127.0.0.1", &["192.0.2.7:4711"]), "192.0.2.7");
         assert_eq!(client("127.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(client("127.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
@@ -99,7 +122,10 @@ mod tests {
 
     #[test]
     fn what_is_before_something_malformed_counts_for_nothing() {
-        assert_eq!(client("127.0.0.1", &["192.0.2.7, unknown, 10.1.2.3"]), "10.1.2.3");
+        assert_eq!(
+            client("127.0.0.1", &["192.0.2.7, unknown, 10.1.2.3"]),
+            "10.1.2.3"
+        );
         assert_eq!(client("127.0.0.1", &["192.0.2.7,"]), "127.0.0.1");
         let long = vec!["10.0.0.1"; 1_000].join(",");
         assert_eq!(client("127.0.0.1", &["192.0.2.7", &long]), "10.0.0.1");

@@ -115,9 +115,23 @@ impl Gate {
         let trusted = config.trusted_proxies.clone();
         let shared = Trusted::new(trusted);
         let shared = move |peer| shared.contains(peer);
-        tasks.spawn(server::serve(public, tls, bounds, shared, router, stop.clone()));
+        tasks.spawn(server::serve(
+            public,
+            tls,
+            bounds,
+            shared,
+            router,
+            stop.clone(),
+        ));
         let (router, bounds) = (admin::router(&app, stop.clone()), admin_bounds(bounds));
-        tasks.spawn(server::serve(private, None, bounds, |_| true, router, stop.clone()));
+        tasks.spawn(server::serve(
+            private,
+            None,
+            bounds,
+            |_| true,
+            router,
+            stop.clone(),
+        ));
         let ext_authz = envoy.map(|(listener, address)| {
             tasks.spawn(serve_envoy(listener, Arc::clone(&app), stop.clone()));
             address

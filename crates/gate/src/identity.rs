@@ -75,20 +75,36 @@ impl Config {
                     ("identity.audience", &self.audience),
                 ] {
                     if given.as_ref().is_none_or(String::is_empty) {
-                        return Err(ConfigError::new(field, "nothing", "a text, for jwks is given"));
+                        return Err(ConfigError::new(
+                            field,
+                            "nothing",
+                            "a text, for jwks is given",
+                        ));
                     }
                 }
             }
             (Some(_), Some(_)) => {
-                return Err(ConfigError::new("identity.jwks", "secret as well", "one of them"));
+                return Err(ConfigError::new(
+                    "identity.jwks",
+                    "secret as well",
+                    "one of them",
+                ));
             }
             (None, None) => {
-                return Err(ConfigError::new("identity.jwks", "nothing", "this or secret"));
+                return Err(ConfigError::new(
+                    "identity.jwks",
+                    "nothing",
+                    "this or secret",
+                ));
             }
         }
         if self.header.parse::<axum::http::HeaderName>().is_err() {
             let given = format!("{:?}", self.header);
-            return Err(ConfigError::new("identity.header", given, "a header's name"));
+            return Err(ConfigError::new(
+                "identity.header",
+                given,
+                "a header's name",
+            ));
         }
         Ok(())
     }
@@ -216,7 +232,9 @@ impl Identity {
         key.copy_from_slice(&hash.sign().as_ref()[..16]);
         let class = claims.others.get(&self.config.class_claim);
         let class = class.and_then(|class| class.as_str());
-        let class = class.and_then(|class| self.config.classes.get(class)).cloned();
+        let class = class
+            .and_then(|class| self.config.classes.get(class))
+            .cloned();
         Ok(Some(Person { key, class }))
     }
 
@@ -226,10 +244,15 @@ impl Identity {
             return Some(said.strip_prefix("Bearer ").unwrap_or(said).trim_start());
         }
         let name = self.config.cookie.as_ref()?;
-        let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+        let lines = headers
+            .get_all(COOKIE)
+            .into_iter()
+            .filter_map(|line| line.to_str().ok());
         let pairs = lines.flat_map(|line| line.split(';'));
         let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(other, _)| other == name).map(|(_, value)| value)
+        pairs
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value)
     }
 
     fn claims(&self, token: &str) -> Result<Claims, IdentityError> {
@@ -286,7 +309,9 @@ fn read(config: &Config) -> Result<Keys, IdentityError> {
 fn set(path: &Path) -> Result<Keys, IdentityError> {
     let expected = "a JSON Web Key Set of public keys (RSA, P-256, P-384 or Ed25519)";
     let refuse = |why: String| refuse("identity.jwks", path, why, expected);
-    let bytes = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
+    let bytes = std::fs::metadata(path)
+        .map_err(|e| refuse(e.to_string()))?
+        .len();
     if bytes > MAX_FILE_BYTES {
         return Err(refuse(format!("{bytes} bytes, more than {MAX_FILE_BYTES}")));
     }

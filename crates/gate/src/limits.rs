@@ -185,7 +185,11 @@ mod tests {
         let borne = |now, times| (0..times).filter(|_| meter.take(7, now).is_ok()).count();
         assert_eq!(borne(SECOND, 100), 5);
         assert_eq!(meter.take(7, SECOND), Err(Duration::from_millis(100)));
-        assert_eq!(borne(2 * SECOND, 100), 5, "no more than a burst is saved up");
+        assert_eq!(
+            borne(2 * SECOND, 100),
+            5,
+            "no more than a burst is saved up"
+        );
         assert_eq!(borne(2 * SECOND + Duration::from_millis(200), 100), 2);
         assert!(meter.take(8, SECOND).is_ok(), "another key");
     }
@@ -230,7 +234,10 @@ mod tests {
         let borne: usize = std::thread::scope(|scope| {
             let work = || (0..1_000).filter(|_| meter.take(1, SECOND).is_ok()).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         // Each row bears exactly the burst, and a request that only one of them had room for was borne by it.
         assert!((1_000..=2_000).contains(&borne), "{borne}");

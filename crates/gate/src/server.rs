@@ -167,9 +167,17 @@ async fn attend(
     let service = service_fn(move |request: Request<Incoming>| {
         let (mut request, app) = (request.map(Body::new), app.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
-        async move { Ok::<_, Infallible>(app.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+        async move {
+            Ok::<_, Infallible>(
+                app.oneshot(request)
+                    .await
+                    .unwrap_or_else(|never| match never {}),
+            )
+        }
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = http
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     // How a connection ends is its other end's affair.
     tokio::select! {
@@ -233,7 +241,11 @@ impl Open {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inner = self.open.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self
+            .open
+            .inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         inner.all -= 1;
         if let Some(here) = inner.by_address.get_mut(&self.address) {
             *here -= 1;
@@ -249,7 +261,7 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use std::time::Instant;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     const BOUNDS: Bounds = Bounds {
         connections: 16,
@@ -304,7 +316,11 @@ mod tests {
         let (address, _stop, _task) = start(true).await;
         let mut stream = connect(address).await;
         let long = "a".repeat(BOUNDS.header_bytes);
-        ask(&mut stream, &format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n")).await;
+        ask(
+            &mut stream,
+            &format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n"),
+        )
+        .await;
         let answer = said(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
@@ -349,6 +365,9 @@ mod tests {
         let Err(error) = tls(Path::new("/no/cert.pem"), Path::new("/no/key.pem")) else {
             panic!("no such file");
         };
-        assert!(error.to_string().starts_with("https.cert: /no/cert.pem: "), "{error}");
+        assert!(
+            error.to_string().starts_with("https.cert: /no/cert.pem: "),
+            "{error}"
+        );
     }
 }

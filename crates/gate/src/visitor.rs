@@ -45,15 +45,16 @@ impl Reader {
                 .cookies
                 .token(headers)
                 .or_else(|| header_token(headers)),
-            person: self.identity.as_ref().and_then(|identity| {
-                match identity.person(headers) {
+            person: self
+                .identity
+                .as_ref()
+                .and_then(|identity| match identity.person(headers) {
                     Ok(person) => person,
                     Err(error) => {
                         tracing::debug!(%error, "an identity is refused, and counts as none");
                         None
                     }
-                }
-            }),
+                }),
         }
     }
 

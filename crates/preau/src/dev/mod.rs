@@ -167,7 +167,10 @@ async fn work(
         Some(mut load) => {
             let portal = Portal::start(&nodes, &addresses, load.crowd).await?;
             load.summary.portal = portal.address();
-            eprintln!("a portal, with a waiting room before it: {}", portal.address());
+            eprintln!(
+                "a portal, with a waiting room before it: {}",
+                portal.address()
+            );
             let outcome = load.run(addresses, nodes, output, end).await;
             portal.shutdown().await;
             outcome

@@ -87,7 +87,8 @@ impl Portal {
 
 fn come(gate: &Gate, people: usize) -> Result<Running, Failure> {
     let failed = |why: String| Failure::operation(format!("the crowd can't come: {why}"));
-    let crowd = Crowd::at(&format!("http://{}", gate.listen())).map_err(|e| failed(e.to_string()))?;
+    let crowd =
+        Crowd::at(&format!("http://{}", gate.listen())).map_err(|e| failed(e.to_string()))?;
     let crowd = Crowd {
         people,
         rate: ARRIVE_A_SECOND,
@@ -99,8 +100,12 @@ fn come(gate: &Gate, people: usize) -> Result<Running, Failure> {
 }
 
 async fn serve() -> Result<(JoinHandle<()>, SocketAddr), Failure> {
-    let failed = |e: std::io::Error| Failure::operation(format!("the demonstration portal can't start: {e}"));
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+    let failed = |e: std::io::Error| {
+        Failure::operation(format!("the demonstration portal can't start: {e}"))
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let router = Router::new().fallback(async || Html(include_str!("portal.html")));
     let behind = tokio::spawn(async move {
