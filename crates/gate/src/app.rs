@@ -12,6 +12,7 @@ use axum::http::header::{
 use axum::http::{StatusCode, request};
 use axum::response::{IntoResponse as _, Response};
 
+use crate::address::truncated;
 use crate::desk::{Answer, Change, Desk, Visitor};
 use crate::metrics::{Metrics, Way};
 use crate::page::Page;
@@ -45,6 +46,13 @@ impl App {
         self.reader.visitor(peer(parts), &parts.headers)
     }
 
+    /// Counts an answer, and logs it: without who it was, and with no more of where from than the network.
+    pub fn answered(&self, way: Way, answer: &Answer, visitor: &Visitor) {
+        self.metrics.answered(way, answer);
+        let from = visitor.address.map(truncated).map(tracing::field::display);
+        tracing::debug!(way = way.name(), state = answer.name(), from, "answered");
+    }
+
     /// The answer to a request for the portal by whoever may not come in, and, where `answer` has it that they
     /// may by now, the way back to it.
     pub fn turn_away(
@@ -55,7 +63,7 @@ impl App {
         wanted: &Wanted,
         headers: &HeaderMap,
     ) -> Response {
-        self.metrics.answered(way, answer);
+        self.answered(way, answer, visitor);
         let mut response = match answer {
             Answer::Stands(view, _) if view.state.is_in() => again(&wanted.to),
             Answer::Invited(_) if wanted.is_navigation => see_other(&enter(&wanted.to)),

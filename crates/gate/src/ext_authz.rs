@@ -66,7 +66,7 @@ impl Authorization for Checks {
         let answer = self.app.desk.look(&visitor, Showing::Sign).await;
         let verdict = match &answer {
             Answer::Stands(view, _) if view.state.is_in() => {
-                self.app.metrics.answered(Way::Envoy, &answer);
+                self.app.answered(Way::Envoy, &answer, &visitor);
                 let mut response = HttpResponse::default();
                 self.app.set_cookie(&mut response, &answer, &visitor);
                 let response_headers_to_add = options(response.headers());

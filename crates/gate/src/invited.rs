@@ -47,10 +47,10 @@ impl Invited {
             return Ok(turn);
         }
         let turn = arrive()?;
-        if let Turn::Seated { seat: token, .. } | Turn::Waiting { ticket: token, .. } = &turn {
-            if inner.tokens.insert(invitation, token.clone()).is_none() {
-                inner.order.push_back((Instant::now(), invitation));
-            }
+        if let Turn::Seated { seat: token, .. } | Turn::Waiting { ticket: token, .. } = &turn
+            && inner.tokens.insert(invitation, token.clone()).is_none()
+        {
+            inner.order.push_back((Instant::now(), invitation));
         }
         Ok(turn)
     }

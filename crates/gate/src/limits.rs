@@ -249,7 +249,7 @@ mod tests {
         let school: IpAddr = "192.0.2.1".parse().unwrap();
         // A thousand pupils, two requests each until they have a ticket, within a second even.
         assert!((0..2_000).all(|_| limits.fresh(school, SECOND).is_ok()));
-        let carrier = |n: u32| IpAddr::from((0xC633_6400 | n % 256).to_be_bytes());
+        let carrier = |n: u32| IpAddr::from((0xC633_6400 | (n % 256)).to_be_bytes());
         assert!((0..25_000).all(|n| limits.fresh(carrier(n), SECOND).is_ok()));
         let flood = (0..100_000).filter(|n| limits.fresh(carrier(*n), SECOND).is_ok());
         assert!(flood.count() < 10_000);

@@ -27,7 +27,8 @@ pub enum Way {
 }
 
 impl Way {
-    const fn name(self) -> &'static str {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
             Self::Auth => "auth",

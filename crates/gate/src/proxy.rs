@@ -120,7 +120,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
     let answer = app.desk.look(&visitor, Showing::Sign).await;
     match &answer {
         Answer::Stands(view, _) if view.state.is_in() => {
-            app.metrics.answered(Way::Proxy, &answer);
+            app.answered(Way::Proxy, &answer, &visitor);
             let tunnel = CancellationToken::new();
             let guard = proxy.attend(visitor.clone(), tunnel.clone());
             parts.extensions.insert(TunnelGuard::new(guard));

@@ -20,6 +20,8 @@ use crate::desk::{Answer, Change, Showing, Visitor};
 use crate::metrics::Way;
 use crate::view;
 
+const NO_TOKEN: &str = "Authorization: expected `Bearer` and a token, as POST /v1/arrive gives";
+
 /// How somebody stands.
 #[derive(Debug, Serialize, ToSchema)]
 struct Turn {
@@ -151,7 +153,7 @@ async fn arrive(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
         ..app.visitor(&parts)
     };
     let answer = app.desk.look(&visitor, Showing::Sign).await;
-    app.metrics.answered(Way::Api, &answer);
+    app.answered(Way::Api, &answer, &visitor);
     stands(&answer)
 }
 
@@ -171,12 +173,11 @@ async fn arrive(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     ),
 )]
 async fn ticket(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
-    let visitor = match bearer(&app, &parts) {
-        Ok(visitor) => visitor,
-        Err(refused) => return refused,
+    let Some(visitor) = bearer(&app, &parts) else {
+        return unauthorized(NO_TOKEN);
     };
     let answer = app.desk.enter(&visitor).await;
-    app.metrics.answered(Way::Api, &answer);
+    app.answered(Way::Api, &answer, &visitor);
     match answer {
         // The token was good for nothing, or there would be more to say.
         Answer::Invited(_) => unauthorized("the token is not good here, or no more; arrive anew"),
@@ -193,13 +194,11 @@ async fn ticket(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     ),
 )]
 async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
-    match bearer(&app, &parts) {
-        Ok(visitor) => {
-            app.desk.leave(&visitor);
-            no_store(StatusCode::NO_CONTENT.into_response())
-        }
-        Err(refused) => refused,
-    }
+    let Some(visitor) = bearer(&app, &parts) else {
+        return unauthorized(NO_TOKEN);
+    };
+    app.desk.leave(&visitor);
+    no_store(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Ask how the gate stands.
@@ -293,12 +292,9 @@ impl Turn {
 }
 
 /// Who shows a token; a cookie does not count here.
-fn bearer(app: &App, parts: &request::Parts) -> Result<Visitor, Response> {
-    let token = token(&parts.headers).ok_or_else(|| {
-        unauthorized("Authorization: expected `Bearer` and a token that POST /v1/arrive began with")
-    })?;
-    Ok(Visitor {
-        token: Some(token),
+fn bearer(app: &App, parts: &request::Parts) -> Option<Visitor> {
+    Some(Visitor {
+        token: Some(token(&parts.headers)?),
         ..app.visitor(parts)
     })
 }

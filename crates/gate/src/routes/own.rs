@@ -54,7 +54,7 @@ async fn come(
 ) -> Response {
     let visitor = app.visitor(&parts);
     let answer = app.desk.enter(&visitor).await;
-    app.metrics.answered(Way::Page, &answer);
+    app.answered(Way::Page, &answer, &visitor);
     let page = |view: &View| {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         app.page(
@@ -95,7 +95,7 @@ async fn turn(
         None => Showing::Sign,
     };
     let answer = app.desk.look(&visitor, showing).await;
-    app.metrics.answered(Way::Page, &answer);
+    app.answered(Way::Page, &answer, &visitor);
     let language = app
         .page
         .language(asked.lang.as_deref(), languages(&parts.headers));
@@ -144,7 +144,7 @@ async fn again(
         ..before
     };
     let answer = app.desk.look(&visitor, Showing::Sign).await;
-    app.metrics.answered(Way::Page, &answer);
+    app.answered(Way::Page, &answer, &visitor);
     let mut response = match &answer {
         Answer::Stands(view, _) if !view.state.is_in() && !view.state.is_queued() => app.page(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -167,7 +167,7 @@ async fn session(
 ) -> Response {
     let visitor = app.visitor(&parts);
     let answer = app.desk.look(&visitor, Showing::Look).await;
-    app.metrics.answered(Way::Page, &answer);
+    app.answered(Way::Page, &answer, &visitor);
     let view = match (&answer, asked.left.as_deref()) {
         (Answer::Stands(view, _), _) if view.state.is_queued() => {
             return see_other(&enter(asked.to()));

@@ -23,7 +23,7 @@ pub fn router() -> Router<Arc<App>> {
 async fn auth(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
     let visitor = app.visitor(&parts);
     let answer = app.desk.look(&visitor, Showing::Sign).await;
-    app.metrics.answered(Way::Auth, &answer);
+    app.answered(Way::Auth, &answer, &visitor);
     let mut response = match &answer {
         Answer::Stands(view, _) if view.state.is_in() => StatusCode::NO_CONTENT.into_response(),
         _ => return no_store(StatusCode::UNAUTHORIZED.into_response()),
@@ -59,7 +59,7 @@ async fn forward(State(app): State<Arc<App>>, parts: request::Parts) -> Response
     let answer = app.desk.look(&visitor, Showing::Sign).await;
     match &answer {
         Answer::Stands(view, _) if view.state.is_in() => {
-            app.metrics.answered(Way::Forward, &answer);
+            app.answered(Way::Forward, &answer, &visitor);
             let mut response = StatusCode::OK.into_response();
             app.set_cookie(&mut response, &answer, &visitor);
             no_store(response)
