@@ -2,13 +2,14 @@
 //! somebody is asked about.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client::queue::{NoEntry, Place, Session};
 use client::tokens::{INVITATION_LIFE_S, Kind, TOKEN_LIFE_S, TokenError};
 use client::{FrontEnd, QueueStatus, Turn};
-use quota::Mode;
+use quota::{Mode, Wait};
 
 use crate::identity::Person;
 use crate::invited::Invited;
@@ -106,6 +107,8 @@ pub struct Desk {
     limits: Limits,
     invited: Invited,
     people: People,
+    /// Seconds since 1970, or 0 where nobody knows.
+    opens_unix_s: AtomicI64,
     began: Instant,
 }
 
@@ -130,6 +133,7 @@ impl Desk {
             limits,
             invited: Invited::default(),
             people: People::default(),
+            opens_unix_s: AtomicI64::new(0),
             began: Instant::now(),
         }
     }
@@ -159,6 +163,12 @@ impl Desk {
             connected_at,
         };
         *self.glance.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(glance));
+    }
+
+    /// When people are let in again, in seconds since 1970, where somebody knows.
+    pub fn opens(&self, unix_s: Option<i64>) {
+        self.opens_unix_s
+            .store(unix_s.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// How things stood a moment ago; `None` before the coordinator has been heard.
@@ -379,18 +389,21 @@ impl Desk {
             Mode::Closed => State::Before,
             Mode::Open | Mode::Frozen => State::Waiting,
         };
-        let ask = |wait| {
-            let pace = self.settings.pace;
-            pace.ask_in_s(place.ahead, wait, status.waiting, fastrand::f64())
-        };
-        // Nothing is foretold while nobody is let in.
+        let opens = self.opens_unix_s.load(Ordering::Relaxed);
+        let shut = matches!(state, State::Before | State::Paused);
+        let opens_unix_s = Some(opens).filter(|opens| shut && *opens > 0);
+        // Nothing is foretold while nobody is let in; but then there is nothing to ask for until that ends.
         let wait = place.wait.filter(|_| state == State::Waiting);
+        let left = opens_unix_s.map(until).or(wait);
+        let pace = self.settings.pace;
+        let dice = fastrand::f64();
         View {
             ahead: Some(place.ahead),
             wait,
             reason: status.reason.clone(),
             fewer: status.lease.target < status.lease.in_use,
-            ask_in_s: Some(ask(wait)),
+            ask_in_s: Some(pace.ask_in_s(place.ahead, left, status.waiting, dice)),
+            opens_unix_s,
             ..View::of(state)
         }
     }
@@ -452,6 +465,19 @@ impl Glance {
     fn second(&self) -> u32 {
         let since = u32::try_from(self.at.elapsed().as_secs()).unwrap_or(u32::MAX);
         self.status.second.saturating_add(since)
+    }
+}
+
+/// The time until then, as a wait.
+fn until(unix_s: i64) -> Wait {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let left = u32::try_from(unix_s.saturating_sub(now)).unwrap_or(0);
+    Wait {
+        p50_s: left,
+        p90_s: left,
     }
 }
 

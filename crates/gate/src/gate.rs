@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use client::keys::{KeyFile, KeysError};
 use client::{AddressError, ConnectError, FrontEnd, Holder, Nodes, Options};
+use quota::Mode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::desk::{Desk, Settings};
 use crate::ext_authz;
 use crate::identity::{Identity, IdentityError};
 use crate::limits::Limits;
+use crate::opening;
 use crate::pace::Pace;
 use crate::page::{Page, PageConfig, PageError};
 use crate::proxy::Proxy;
@@ -34,6 +36,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 /// How often the desk looks around.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often it is looked whether anybody has to be told when it opens, and how often that is asked for.
+const OPENING_LOOK: Duration = Duration::from_secs(1);
+const OPENING_EVERY: Duration = Duration::from_secs(30);
 /// How often the keys of identities are read again.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
 /// Connections to the listener for those who run the gate.
@@ -136,6 +141,13 @@ impl Gate {
             tasks.spawn(serve_envoy(listener, Arc::clone(&app), stop.clone()));
             address
         });
+        let ahead = (
+            config.clone(),
+            nodes.clone(),
+            Arc::clone(&app.desk),
+            stop.clone(),
+        );
+        tasks.spawn(look_ahead(ahead.0, ahead.1, ahead.2, ahead.3));
         tasks.spawn(keep(config, nodes, app, stop.clone()));
         Ok(Self {
             listen,
@@ -276,10 +288,40 @@ async fn serve_envoy(listener: TcpListener, app: Arc<App>, stop: CancellationTok
     }
 }
 
+/// While nobody is let in, asks when that ends.
+async fn look_ahead(config: Config, nodes: Nodes, desk: Arc<Desk>, stop: CancellationToken) {
+    let mut told = None;
+    while stop
+        .run_until_cancelled(tokio::time::sleep(OPENING_LOOK))
+        .await
+        .is_some()
+    {
+        let mode = desk.glance().map(|glance| glance.status.mode);
+        let waits = mode.filter(|mode| matches!(mode, Mode::Closed | Mode::Paused));
+        let due = told.is_none_or(|(of, at): (_, Instant)| {
+            Some(of) != waits || at.elapsed() >= OPENING_EVERY
+        });
+        match waits {
+            None => {
+                told = None;
+                desk.opens(None);
+            }
+            Some(mode) if due => {
+                told = Some((mode, Instant::now()));
+                desk.opens(opening::next(&nodes, &config.pool, &config.region, mode).await);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 /// Takes the lease, and looks how it stands until the gate stops.
 async fn keep(config: Config, nodes: Nodes, app: Arc<App>, stop: CancellationToken) {
     let desk = &app.desk;
-    let Some(Some(status)) = stop.run_until_cancelled(take(&config, nodes, desk)).await else {
+    let Some(Some(status)) = stop
+        .run_until_cancelled(take(&config, nodes.clone(), desk))
+        .await
+    else {
         return;
     };
     let mut look = tokio::time::interval(LOOK_EVERY);

@@ -17,6 +17,7 @@ mod identity;
 mod invited;
 mod limits;
 mod metrics;
+mod opening;
 mod pace;
 pub mod page;
 mod people;

@@ -99,6 +99,8 @@ pub struct View {
     pub fewer: bool,
     /// In how many seconds to ask again; `None` where asking changes nothing.
     pub ask_in_s: Option<u32>,
+    /// When people are let in again, in seconds since 1970, where the calendar says so.
+    pub opens_unix_s: Option<i64>,
     /// How many seconds are left of the session; `None` without a limit, or out of a session.
     pub left_s: Option<u32>,
 }
@@ -113,6 +115,7 @@ impl View {
             reason: String::new(),
             fewer: false,
             ask_in_s: None,
+            opens_unix_s: None,
             left_s: None,
         }
     }

@@ -45,6 +45,9 @@ struct Turn {
     /// In how many seconds to ask again.
     #[serde(skip_serializing_if = "Option::is_none")]
     ask_in_s: Option<u32>,
+    /// When people are let in again, in seconds since 1970, where the calendar says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opens_unix_s: Option<i64>,
     /// How many seconds are left of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_s: Option<u32>,
@@ -270,6 +273,7 @@ impl Turn {
                 wait: None,
                 reason: None,
                 ask_in_s: Some(INVITED_IN_S),
+                opens_unix_s: None,
                 left_s: None,
             },
             Answer::Stands(view, change) => Self {
@@ -285,6 +289,7 @@ impl Turn {
                 }),
                 reason: Some(view.reason.clone()).filter(|reason| !reason.is_empty()),
                 ask_in_s: view.ask_in_s,
+                opens_unix_s: view.opens_unix_s,
                 left_s: view.left_s,
             },
         }
