@@ -116,24 +116,19 @@ impl Gate {
             router = router.merge(proxy.router());
         }
         let mut tasks = JoinSet::new();
-        let bounds = bounds(&config);
-        let trusted = config.trusted_proxies.clone();
-        let shared = Trusted::new(trusted);
-        let shared = move |peer| shared.contains(peer);
+        let (public_bounds, private_bounds) = bounds(&config);
         tasks.spawn(server::serve(
             public,
             tls,
-            bounds,
-            shared,
+            public_bounds,
             router,
             stop.clone(),
         ));
-        let (router, bounds) = (admin::router(&app, stop.clone()), admin_bounds(bounds));
+        let router = admin::router(&app, stop.clone());
         tasks.spawn(server::serve(
             private,
             None,
-            bounds,
-            |_| true,
+            private_bounds,
             router,
             stop.clone(),
         ));
@@ -141,13 +136,12 @@ impl Gate {
             tasks.spawn(serve_envoy(listener, Arc::clone(&app), stop.clone()));
             address
         });
-        let ahead = (
+        tasks.spawn(look_ahead(
             config.clone(),
             nodes.clone(),
             Arc::clone(&app.desk),
             stop.clone(),
-        );
-        tasks.spawn(look_ahead(ahead.0, ahead.1, ahead.2, ahead.3));
+        ));
         tasks.spawn(keep(config, nodes, app, stop.clone()));
         Ok(Self {
             listen,
@@ -209,20 +203,20 @@ fn app(config: &Config) -> Result<Arc<App>, StartError> {
     }))
 }
 
-fn bounds(config: &Config) -> Bounds {
+/// Those of the listener for people, and of that for whoever runs the gate.
+fn bounds(config: &Config) -> (Bounds, Bounds) {
     let limits = &config.limits;
-    Bounds {
+    let public = Bounds {
         connections: limits.connections,
         header_bytes: limits.header_bytes,
         header_time: Duration::from_secs(limits.header_s.into()),
-    }
-}
-
-fn admin_bounds(public: Bounds) -> Bounds {
-    Bounds {
+        trusted: Trusted::new(config.trusted_proxies.clone()),
+    };
+    let private = Bounds {
         connections: ADMIN_CONNECTIONS,
-        ..public
-    }
+        ..public.clone()
+    };
+    (public, private)
 }
 
 fn nodes(config: &Config) -> Result<Nodes, StartError> {

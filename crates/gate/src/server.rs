@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::address::Trusted;
+
 /// The pause where the system has no connection to give, such as where no file can be opened any more.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What whoever comes beyond the bound is told, in at most this time.
@@ -38,7 +40,7 @@ const ONE_ADDRESS: usize = 8;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is borne of connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// At a time.
     pub connections: usize,
@@ -46,6 +48,8 @@ pub struct Bounds {
     pub header_bytes: usize,
     /// Until they are there; a connection that idles between two requests has as long.
     pub header_time: Duration,
+    /// Whose connections are many people's. Any other address has an eighth of them at the most.
+    pub trusted: Trusted,
 }
 
 /// Why certificates can't be used.
@@ -98,19 +102,17 @@ pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until it is told to stop, and then finishes what is under way. `shared` says whether many people may come
-/// from an address, as from a proxy: any other has an eighth of the connections at the most.
+/// Serves until it is told to stop, and then finishes what is under way.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     bounds: Bounds,
-    shared: impl Fn(IpAddr) -> bool,
     app: Router,
     stop: CancellationToken,
 ) {
     let open = Arc::new(Open::new(bounds.connections));
     let tasks = TaskTracker::new();
-    let http = http(bounds);
+    let http = http(&bounds);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -121,18 +123,19 @@ pub async fn serve(
             }
         };
         let ip = peer.ip().to_canonical();
-        let Some(place) = Open::take(&open, ip, shared(ip)) else {
+        let Some(place) = Open::take(&open, ip, bounds.trusted.contains(ip)) else {
             refuse(stream);
             continue;
         };
         // Where it can't be set, answers come later.
         let _ = stream.set_nodelay(true);
         let (http, app, tls, stop) = (http.clone(), app.clone(), tls.clone(), stop.clone());
+        let handshake = bounds.header_time;
         tasks.spawn(async move {
             match tls {
                 None => attend(stream, peer, http, app, stop).await,
                 Some(tls) => {
-                    if let Ok(Ok(stream)) = timeout(bounds.header_time, tls.accept(stream)).await {
+                    if let Ok(Ok(stream)) = timeout(handshake, tls.accept(stream)).await {
                         attend(stream, peer, http, app, stop).await;
                     }
                 }
@@ -147,7 +150,7 @@ pub async fn serve(
     }
 }
 
-fn http(bounds: Bounds) -> http1::Builder {
+fn http(bounds: &Bounds) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(bounds.header_time)
@@ -263,11 +266,8 @@ mod tests {
     use std::time::Instant;
     use tokio::io::AsyncReadExt as _;
 
-    const BOUNDS: Bounds = Bounds {
-        connections: 16,
-        header_bytes: 8 << 10,
-        header_time: Duration::from_millis(400),
-    };
+    const HEADER_BYTES: usize = 8 << 10;
+    const HEADER_TIME: Duration = Duration::from_millis(400);
 
     async fn start(shared: bool) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -277,7 +277,14 @@ mod tests {
             "slow"
         });
         let app = Router::new().route("/", get("here")).route("/slow", slow);
-        let served = serve(listener, None, BOUNDS, move |_| shared, app, stop.clone());
+        let trusted = if shared { "127.0.0.0/8" } else { "10.0.0.0/8" };
+        let bounds = Bounds {
+            connections: 16,
+            header_bytes: HEADER_BYTES,
+            header_time: HEADER_TIME,
+            trusted: Trusted::new(vec![trusted.parse().unwrap()]),
+        };
+        let served = serve(listener, None, bounds, app, stop.clone());
         (address, stop, tokio::spawn(served))
     }
 
@@ -303,7 +310,7 @@ mod tests {
         ask(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let began = Instant::now();
         assert!(said(&mut stream).await.ends_with("here"));
-        assert!(began.elapsed() >= BOUNDS.header_time / 2);
+        assert!(began.elapsed() >= HEADER_TIME / 2);
         let mut slow = connect(address).await;
         ask(&mut slow, "GET / HTTP/1.1\r\nHost:").await;
         assert!(!said(&mut slow).await.contains("here"));
@@ -315,7 +322,7 @@ mod tests {
     async fn long_headers_are_refused() {
         let (address, _stop, _task) = start(true).await;
         let mut stream = connect(address).await;
-        let long = "a".repeat(BOUNDS.header_bytes);
+        let long = "a".repeat(HEADER_BYTES);
         ask(
             &mut stream,
             &format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {long}\r\n\r\n"),
