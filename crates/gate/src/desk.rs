@@ -20,8 +20,9 @@ use crate::view::{State, View};
 
 /// The coordinator is called unreachable when it has been for so long: a change of leader takes less.
 const SILENT_FOR: Duration = Duration::from_secs(5);
-/// A request with a seat from before a restart is held for up to so long, until the coordinator has said of it.
-const CHECK_WITHIN: Duration = Duration::from_secs(3);
+/// A request with a seat from before a restart is held for up to so long, until the coordinator has been heard and has
+/// said of it: less than proxies wait for.
+const CHECK_WITHIN: Duration = Duration::from_millis(1_500);
 /// How often it is looked at meanwhile.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// When to ask again where it is being asked about, where the coordinator is away, and where only the operator can
@@ -216,6 +217,11 @@ impl Desk {
 
     /// How whoever has a place stands; or else the id of their invitation, if they have one.
     async fn standing(&self, visitor: &Visitor, showing: Showing) -> Result<Answer, Option<u64>> {
+        let is_seat = visitor.token.as_deref().and_then(Kind::of) == Some(Kind::Seat);
+        let began = Instant::now();
+        while is_seat && self.front.get().is_none() && began.elapsed() < CHECK_WITHIN {
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
         let Some(front) = self.front.get() else {
             return Ok(Answer::of(self.unreachable()));
         };
