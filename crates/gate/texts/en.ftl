@@ -1,71 +1,133 @@
-# What those who wait read. Short sentences, plain words.
-# $service: the portal's name, as the operator gave it.
+# What those who wait read: short sentences, plain words.
+# $service is the portal's name, as the operator gave it.
 
 language-name = English
+# What stands between thousands.
+thousands = ,
 
 waiting-title = You are in the queue
-waiting-what = Many people have come to { $service } at the same time. Everyone gets in in turn, in the order in which they came.
+waiting-what = Many people want to use { $service } at the same time. Everyone gets a turn: reloading the page does not get you in any faster.
 
-before-title = { $service } is not open yet
-before-what = At opening time the order is drawn by lot among those who are here by then: there is nothing to gain by reloading this page.
-before-opens = It opens at { $time }.
+before-title = It is not time yet
+before-what = { $service } is not open yet, and you already have your place. When it opens, the order is drawn by lot among everyone who is here: it does not matter who came first.
 
-paused-title = Nobody gets in for a moment
-paused-what = Entry to { $service } is paused. Your place is kept.
+paused-title = Entry is paused
+paused-what = Nobody is getting into { $service } right now. Your place in the queue is kept.
 
-closed-title = { $service } is closed
-closed-what = Nobody can get in or join the queue for now.
+checking-title = One moment, please
+checking-what = We are looking for your place for { $service }. It takes a few seconds.
 
-unreachable-title = We can’t let you in for now
-unreachable-what = The system that says whose turn it is does not answer. Your place is kept, and we keep trying.
+unreachable-title = We can’t let you in right now
+unreachable-what = The system that gives out turns for { $service } is not answering. If you were in the queue, your place is kept.
 
-full-title = The queue is full here
-full-what = Too many people wait at this entrance already. We keep trying for you.
+closed-title = Entry is closed
+closed-what = Right now nobody can get into { $service } or join the queue.
 
-ending-title = Your session ends soon
-ending-what = Save your work on { $service }.
-ending-left = You have { $left } left.
-ending-extendable = It goes on for as long as you use the portal.
-ending-fixed = It can’t be extended: others wait for their turn.
+full-title = The queue is full
+full-what = Too many people are already waiting for { $service }. You will get a place as soon as there is one.
+
+no-cookies-title = Your browser is blocking cookies
+no-cookies-what = A cookie keeps your place in the queue. Without it you can’t get into { $service }.
+no-cookies-how = Open your browser’s settings, look for “cookies” and allow them for this site. Then come back here.
+no-cookies-private = If that is not enough, try an ordinary window (not a private one) or another browser.
+no-cookies-only = This cookie does nothing else: it does not follow you to any other site.
+no-cookies-again = Try again
+
+too-many-title = Too many requests at once
+too-many-what = Many requests are coming over the same connection as yours. That is common in a school or on a mobile network: it is not your fault.
+
+lost-title = You are no longer in the queue
+lost-what = You left the queue, or we heard nothing from your browser for { $time }.
+lost-then = If you still want to use { $service }, join the queue again.
 
 over-title = Your session is over
-over-what = You have made room for others. You can join the queue again.
-over-again = Join the queue again
+over-what = Your place on { $service } can go to someone else.
+over-then = To come back, join the queue again. If there is room, you will get in at once.
 
-reason = Message from those who run it:
-fewer = { $service } takes in fewer people than usual at the moment: the wait is longer.
+seated-title = Your session is open
+seated-what = You can use { $service }.
+seated-then = When you have finished, please end your session, so that someone else can get in.
+
+ending-title = Your session ends soon
+ending-what = Save what you are doing on { $service } now.
+ending-then = If nobody is waiting, your session may carry on by itself. If not, you can join the queue again.
+
+reason = Message from the team: { $reason }
+fewer = { $service } is taking in fewer people than usual at the moment, so the wait is longer.
 
 place =
     { $ahead ->
-        [0] You are among the next.
-        [one] One person is ahead of you.
-       *[other] { $shown } people are ahead of you.
+        [0] You are among the first at this entrance.
+        [one] One person is ahead of you at this entrance.
+       *[other] { $shown } people are ahead of you at this entrance.
     }
-wait = Estimated wait: between { $from } and { $to }.
+wait-soon = Estimated wait: less than a minute.
+wait-within = Estimated wait: less than { $to }.
+wait-minutes = Estimated wait: between { $from } and { $to } minutes.
+wait-between = Estimated wait: between { $from } and { $to }.
 wait-about = Estimated wait: about { $to }.
-wait-unknown = We don’t know yet how long it will take.
+wait-over = Estimated wait: more than { $from }.
+wait-unknown = We don’t know yet how long you will wait.
+
+opens = Expected to open { $when }.
+resumes = Expected to go on { $when }.
+at-time = at { $hour }:{ $minute }
+at-day =
+    on { $day } { $month ->
+        [1] January
+        [2] February
+        [3] March
+        [4] April
+        [5] May
+        [6] June
+        [7] July
+        [8] August
+        [9] September
+        [10] October
+        [11] November
+       *[12] December
+    } at { $hour }:{ $minute }
+
+moment = a few seconds
+seconds = { $count } seconds
 minutes =
     { $count ->
         [one] one minute
-       *[other] { $shown } minutes
-    }
-seconds =
-    { $count ->
-        [one] one second
-       *[other] { $shown } seconds
+       *[other] { $count } minutes
     }
 hours =
     { $count ->
         [one] one hour
-       *[other] { $shown } hours
+       *[other] { $count } hours
+    }
+hours-minutes = { $hours } h { $minutes } min
+
+asked = Last updated at { $time }
+failed = No answer right now. There is nothing you need to do: this page keeps trying. If this goes on, check your connection.
+then-turn = When it is your turn, this page will take you to { $service } by itself.
+then-again = This page keeps trying by itself: there is no need to reload it.
+keep = You can close this page for a while: your place is kept for { $time }.
+
+left = You have { $time } left.
+left-free = No end time is set.
+onward = Go to { $service }
+again = Join the queue again
+leave-queue = Leave the queue
+leave-queue-sure = You will lose your place. If you come back, you will be at the end of the queue.
+leave-queue-yes = Yes, leave the queue
+leave-session = End my session
+leave-session-sure = Have you saved your work? You may have to wait if you want to come back.
+leave-session-yes = Yes, end my session
+my-session = My session
+close = Close this message
+
+tab = { $title } – { $service }
+tab-place =
+    { $ahead ->
+        [0] Among the first – { $service }
+       *[other] { $shown } ahead of you – { $service }
     }
 
-asked = Updated at { $time }.
-ask-failed = No answer for now. We try again in { $left }; your place is kept.
-then = When it is your turn, { $service } opens on this page by itself.
-then-reload = This page reloads by itself.
-close-minute = You can close it for a while: your place waits for you for { $keep }.
-your-turn = It is your turn: { $service } opens.
-meanwhile = Meanwhile
-leave = Leave the queue
-languages = Language
+meanwhile = In the meantime
+new-tab = (in a new tab)
+languages = Language of this page

@@ -3,58 +3,106 @@
 (function () {
   'use strict';
   var root = document.getElementById('turn');
-  if (!root || !window.XMLHttpRequest || !window.JSON) { location.reload(); return; }
-  var url = root.getAttribute('data-ask');
+  var told = '';
+  var toldAt = Date.now();
   var failures = 0;
-  var shown = '';
+  var asking = false;
+  var due = 0;
+  var timer;
 
-  function part(id) { return document.getElementById(id); }
-  function say(id, text) {
-    var element = part(id);
-    if (!element) return;
-    element.hidden = !text;
-    if (element.textContent !== text) element.textContent = text || '';
+  function data(name) { return root.getAttribute('data-' + name); }
+  function text(id) { return document.getElementById(id).textContent; }
+  function say(id, words) {
+    var part = document.getElementById(id);
+    part.hidden = !words;
+    if (part.textContent !== words) part.textContent = words || '';
   }
-  function later(seconds) { setTimeout(ask, Math.max(1, seconds) * 1000); }
+  function later(seconds) {
+    clearTimeout(timer);
+    due = Date.now() + seconds * 1000;
+    timer = setTimeout(ask, seconds * 1000);
+  }
+  function standing() { return [text('place'), text('wait'), text('left')].join(' '); }
+
+  // For whoever hears the page: what has changed, and at most once a minute; a place that moves every few seconds
+  // would be all that they hear.
+  function tell(words, atOnce) {
+    var now = Date.now();
+    if (words === told || (!atOnce && now - toldAt < 60000)) return;
+    told = words;
+    toldAt = now;
+    say('news', words);
+  }
 
   function show(turn) {
-    say('title', turn.title);
-    say('what', turn.what);
-    say('place', turn.place);
-    say('wait', turn.wait);
-    say('asked', turn.asked);
+    var words = turn.page;
+    var parts = ['title', 'what', 'said', 'place', 'wait', 'left', 'asked'];
+    for (var i = 0; i < parts.length; i += 1) say(parts[i], words[parts[i]]);
     say('failed', '');
-    document.title = turn.tab;
-    // Read out what has changed for whoever can't see it, and no more often than that.
-    var news = [turn.title, turn.place, turn.wait].join(' ');
-    if (news !== shown) { shown = news; say('news', news); }
+    root.className = '';
+    document.title = words.tab;
   }
 
-  function failed() {
+  function answered(turn) {
+    var hadFailed = failures > 1;
+    failures = 0;
+    if (turn.state !== data('state')) {
+      // In, or something that the page as it is can't show. Should the browser not get there, it asks again.
+      later(20);
+      if (data('to') !== null && (turn.state === 'seated' || turn.state === 'ending')) {
+        show(turn);
+        tell(turn.page.title, true);
+        location.replace(data('to'));
+      } else {
+        location.reload();
+      }
+      return;
+    }
+    show(turn);
+    tell(standing(), hadFailed);
+    later(Math.max(1, turn.ask_in_s || 60));
+  }
+
+  // Pauses grow, and differ from one browser to the next: all of those who were cut off at once would else be back
+  // at once.
+  function failed(request) {
+    var asked = 0;
+    try { asked = Number(request.getResponseHeader('Retry-After')) || 0; } catch (none) { asked = 0; }
     failures += 1;
-    var seconds = Math.min(60, 5 * Math.pow(2, failures - 1)) * (0.75 + Math.random() / 2);
-    say('failed', root.getAttribute('data-failed'));
-    later(seconds);
+    var pause = Math.min(40, 5 * Math.pow(2, failures - 1));
+    later(Math.max(pause, Math.min(asked, 60)) * (0.75 + Math.random() / 2));
+    say('failed', data('failed'));
+    root.className = 'failing';
+    if (failures === 2) tell(data('failed'), true);
   }
 
   function ask() {
+    if (asking) return;
+    asking = true;
+    clearTimeout(timer);
     var request = new XMLHttpRequest();
-    request.open('GET', url, true);
+    request.open('GET', data('ask'), true);
     request.setRequestHeader('Accept', 'application/json');
     request.timeout = 20000;
     request.onreadystatechange = function () {
       if (request.readyState !== 4) return;
+      asking = false;
       var turn = null;
-      try { turn = JSON.parse(request.responseText); } catch (ignored) { turn = null; }
-      if (!turn || !turn.state) { failed(); return; }
-      failures = 0;
-      // In, or something that the page as it is can't show.
-      if (turn.state !== root.getAttribute('data-state')) { location.reload(); return; }
-      show(turn.page);
-      later(turn.ask_in_s);
+      try { turn = JSON.parse(request.responseText); } catch (none) { turn = null; }
+      if (turn && turn.state && turn.page) answered(turn); else failed(request);
     };
     request.send();
   }
 
-  later(Number(root.getAttribute('data-in')));
+  // A telephone that was asleep, or out of reach, asks as soon as it is not.
+  function awake() { if (!document.hidden && Date.now() >= due) ask(); }
+
+  if (!window.XMLHttpRequest || !window.JSON) {
+    setTimeout(function () { location.reload(); }, data('in') * 1000);
+    return;
+  }
+  told = standing();
+  document.addEventListener('visibilitychange', awake, false);
+  window.addEventListener('online', function () { if (failures > 0) ask(); }, false);
+  later(Number(data('in')));
 }());
