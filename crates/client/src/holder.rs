@@ -69,6 +69,10 @@ pub struct Status {
     pub connected: bool,
     /// Whether another front-end has taken over this holder's name. This one admits nobody any more.
     pub superseded: bool,
+    /// The lease, as the cluster names it; 0 where there is none.
+    pub lease_id: u64,
+    /// The number of this life of the holder.
+    pub epoch: u64,
 }
 
 impl Status {
@@ -82,6 +86,8 @@ impl Status {
             expires_in: standing.expires_in,
             connected,
             superseded: standing.superseded,
+            lease_id: standing.lease_id,
+            epoch: standing.epoch,
         }
     }
 }

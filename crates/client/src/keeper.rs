@@ -84,6 +84,10 @@ pub struct Standing {
     pub expires_in: Duration,
     /// Whether another life of this holder has begun elsewhere.
     pub superseded: bool,
+    /// The lease, as the cluster names it; 0 where there is none.
+    pub lease_id: u64,
+    /// The number of this life.
+    pub epoch: u64,
 }
 
 /// The state machine.
@@ -294,6 +298,8 @@ impl Keeper {
             overdue: self.overdue(now, &front),
             expires_in: live.map_or(Duration::ZERO, |lease| lease.deadline - now),
             superseded: self.phase == Phase::Superseded,
+            lease_id: self.lease.map_or(0, |lease| lease.id),
+            epoch: self.epoch,
         }
     }
 

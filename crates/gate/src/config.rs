@@ -64,6 +64,10 @@ pub struct Config {
     /// this gate alone, and until it ends.
     #[serde(default)]
     pub keys: Option<PathBuf>,
+    /// A file that tells the gate that starts next which lease this one had: it gives that back at once, and those
+    /// who were in go on within a second or two. Without it they wait until that lease has run out.
+    #[serde(default)]
+    pub state: Option<PathBuf>,
     /// Where people, or the proxies before them, are served.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
@@ -242,6 +246,7 @@ impl Config {
             nodes,
             tls: None,
             keys: None,
+            state: None,
             listen: default_listen(),
             admin: default_admin(),
             ext_authz: None,
@@ -268,6 +273,10 @@ impl Config {
             ("page.service", &self.page.service),
         ] {
             text_within(field, text)?;
+        }
+        if self.state.is_some() && self.name.is_none() {
+            let expected = "a name that stays the same, for state is given";
+            return Err(ConfigError::new("name", "nothing", expected));
         }
         if self.nodes.is_empty() {
             return Err(ConfigError::new("nodes", "none", "at least one host:port"));

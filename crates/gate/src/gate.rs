@@ -21,6 +21,7 @@ use crate::cookies::Cookies;
 use crate::desk::{Desk, Settings};
 use crate::ext_authz;
 use crate::identity::{Identity, IdentityError};
+use crate::last_life::{LastLife, LastLifeError};
 use crate::limits::Limits;
 use crate::opening;
 use crate::pace::Pace;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// Identities can't be verified.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The file of the last life can't be used.
+    #[error(transparent)]
+    LastLife(#[from] LastLifeError),
     /// Certificates can't be used.
     #[error(transparent)]
     Tls(#[from] server::TlsError),
@@ -103,6 +107,7 @@ impl Gate {
         let tls = tls
             .map(|https| server::tls(&https.cert, &https.key))
             .transpose()?;
+        let last_life = config.state.as_deref().map(LastLife::open).transpose()?;
         let app = app(&config)?;
         let (public, listen) = bind("listen", config.listen).await?;
         let (private, admin) = bind("admin", config.admin).await?;
@@ -142,7 +147,7 @@ impl Gate {
             Arc::clone(&app.desk),
             stop.clone(),
         ));
-        tasks.spawn(keep(config, nodes, app, stop.clone()));
+        tasks.spawn(keep(config, nodes, app, last_life, stop.clone()));
         Ok(Self {
             listen,
             admin,
@@ -310,7 +315,13 @@ async fn look_ahead(config: Config, nodes: Nodes, desk: Arc<Desk>, stop: Cancell
 }
 
 /// Takes the lease, and looks how it stands until the gate stops.
-async fn keep(config: Config, nodes: Nodes, app: Arc<App>, stop: CancellationToken) {
+async fn keep(
+    config: Config,
+    nodes: Nodes,
+    app: Arc<App>,
+    mut last_life: Option<LastLife>,
+    stop: CancellationToken,
+) {
     let desk = &app.desk;
     let Some(Some(status)) = stop
         .run_until_cancelled(take(&config, nodes.clone(), desk))
@@ -323,11 +334,15 @@ async fn keep(config: Config, nodes: Nodes, app: Arc<App>, stop: CancellationTok
     let (mut superseded, mut keys_at) = (false, Instant::now());
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         desk.look_around();
+        let now = *status.borrow();
+        if let Some(last_life) = &mut last_life {
+            last_life.go_on(&nodes, &config, now).await;
+        }
         if keys_at.elapsed() >= KEYS_EVERY {
             keys_at = Instant::now();
             refresh(&app);
         }
-        if status.borrow().superseded && !superseded {
+        if now.superseded && !superseded {
             superseded = true;
             tracing::error!("another gate has taken over this one's name: give each its own");
         }

@@ -15,6 +15,7 @@ mod ext_authz;
 mod gate;
 mod identity;
 mod invited;
+mod last_life;
 mod limits;
 mod metrics;
 mod opening;

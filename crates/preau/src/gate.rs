@@ -26,6 +26,7 @@ The file, each key of which has a default but the first three:
   nodes = [\"node-1.example:4501\", \"node-2.example:4501\", \"node-3.example:4501\"]
   name = \"gate-1\"
   keys = \"/etc/preau/keys\"                 # preau key new
+  state = \"/var/lib/preau/gate-1\"
   upstream = \"http://127.0.0.1:8000\"
   [page]
   service = \"Mon ENT\"
@@ -60,6 +61,9 @@ pub struct Args {
     /// The file of keys that tickets and seats are signed with.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// A file by which the gate that starts next takes over at once.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Where people, or the proxies before them, are served [default: 0.0.0.0:8080].
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
@@ -144,6 +148,7 @@ impl Args {
         }
         config.name = self.name.clone().or(config.name);
         config.keys = self.keys.clone().or(config.keys);
+        config.state = self.state.clone().or(config.state);
         config.listen = self.listen.unwrap_or(config.listen);
         config.admin = self.admin.unwrap_or(config.admin);
         config.ext_authz = self.ext_authz.or(config.ext_authz);

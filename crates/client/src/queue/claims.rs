@@ -32,6 +32,8 @@ pub struct Claims {
     given_up: BTreeMap<u64, u32>,
     /// Answers to who asks for a token of ours, and whether it was released.
     answers: VecDeque<(u64, bool)>,
+    /// Whether somebody who had a seat is kept from it by what the next report says.
+    hurry: bool,
     /// How many of them the last report had, and how many claims.
     told: usize,
     claimed: usize,
@@ -80,11 +82,12 @@ impl Claims {
 
     /// Whether somebody waits for what is to be told, or there is more than one report can hold.
     pub fn is_pressed(&self) -> bool {
-        !self.answers.is_empty() || self.shown.len() > MAX_CLAIMS_PER_REPORT
+        self.hurry || !self.answers.is_empty() || self.shown.len() > MAX_CLAIMS_PER_REPORT
     }
 
     /// Claims, releases and refusals for a report: answers first, for others wait for them.
     pub fn report(&mut self) -> (Vec<TokenClaim>, Vec<u64>, Vec<u64>) {
+        self.hurry = false;
         self.told = self.answers.len().min(MAX_CLAIMS_PER_REPORT);
         let told = || self.answers.iter().take(self.told);
         let with = |released| {
@@ -151,6 +154,7 @@ impl Claims {
         } else if self.shown.len() < MAX_SHOWN {
             self.shown.insert(shown.id, (shown, now_s));
             self.order.push_back(shown.id);
+            self.hurry |= shown.start_s.is_some();
         }
         Standing::Checking
     }
@@ -181,7 +185,10 @@ impl Queue {
         order.rotate_left(claimed.min(order.len()));
         for &(id, claimed) in &grant.claims {
             match claimed {
-                Claimed::Pending | Claimed::TooMany => {}
+                Claimed::Pending | Claimed::TooMany => {
+                    let shown = self.claims.shown.get(&id);
+                    self.claims.hurry |= shown.is_some_and(|(shown, _)| shown.start_s.is_some());
+                }
                 Claimed::Refused => {
                     if let Some((shown, _)) = self.claims.shown.remove(&id) {
                         // Who kept it has lost it to another front-end.
@@ -226,6 +233,7 @@ impl Queue {
         entry.start = shown.start_s.map_or(NONE, |start| start.min(now_s));
         let at = self.users.insert(entry);
         self.claims.places.insert(id, at);
+        self.claims.hurry |= shown.start_s.is_some();
         self.line_up(at, seen);
         self.events.push(Event::Adopted(self.user(at)));
     }
