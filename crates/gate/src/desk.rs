@@ -269,7 +269,9 @@ impl Desk {
         };
         let mut turn = ask();
         let began = Instant::now();
-        while is_seat && matches!(turn, Ok(Turn::Checking)) && began.elapsed() < CHECK_WITHIN {
+        // Whoever was in stands before everybody once that is settled.
+        let unsettled = |turn: &_| matches!(turn, Ok(Turn::Checking | Turn::Waiting { .. }));
+        while is_seat && unsettled(&turn) && began.elapsed() < CHECK_WITHIN {
             tokio::time::sleep(CHECK_EVERY).await;
             turn = ask();
         }
