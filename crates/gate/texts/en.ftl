@@ -63,7 +63,7 @@ place =
     }
 wait-soon = Estimated wait: less than a minute.
 wait-within = Estimated wait: less than { $to }.
-wait-minutes = Estimated wait: between { $from } and { $to } minutes.
+wait-minutes = Estimated wait: between { $from } and { $to } minutes.
 wait-between = Estimated wait: between { $from } and { $to }.
 wait-about = Estimated wait: about { $to }.
 wait-over = Estimated wait: more than { $from }.

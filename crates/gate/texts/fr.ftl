@@ -64,7 +64,7 @@ place =
     }
 wait-soon = Attente estimée : moins d’une minute.
 wait-within = Attente estimée : moins de { $to }.
-wait-minutes = Attente estimée : entre { $from } et { $to } minutes.
+wait-minutes = Attente estimée : entre { $from } et { $to } minutes.
 wait-between = Attente estimée : entre { $from } et { $to }.
 wait-about = Attente estimée : environ { $to }.
 wait-over = Attente estimée : plus de { $from }.

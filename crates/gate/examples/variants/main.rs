@@ -5,7 +5,7 @@
 //! cargo run -p gate --example variants -- DIRECTORY [TEXTS]
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gate::page::{Link, Page, PageConfig};
 use gate::view::{State, View};
@@ -14,7 +14,14 @@ mod views;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let directory = arguments.next().ok_or("expected a directory")?;
+    write(
+        &arguments.next().ok_or("expected a directory")?,
+        arguments.next(),
+    )
+}
+
+/// Writes the pages.
+pub fn write(directory: &Path, texts: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
     let page = Page::new(PageConfig {
         service: "Mon ENT".into(),
         zone: "Europe/Paris".into(),
@@ -30,10 +37,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             url: url.into(),
         })
         .into(),
-        texts: arguments.next(),
+        texts,
         silence_s: 120,
     })?;
-    std::fs::create_dir_all(&directory)?;
+    std::fs::create_dir_all(directory)?;
     std::fs::write(directory.join("csp.txt"), page.csp().as_bytes())?;
     for language in page.languages() {
         for (name, view) in views::views() {

@@ -120,7 +120,7 @@ fn people_read_how_they_stand() {
     );
     assert_eq!(
         waiting.wait,
-        "Attente estimée\u{a0}: entre 6 et 11 minutes."
+        "Attente estimée\u{a0}: entre 6 et 11\u{a0}minutes."
     );
     assert_eq!(waiting.tab, "1\u{a0}340\u{a0}devant vous\u{a0}– l’ENT");
     assert_eq!(

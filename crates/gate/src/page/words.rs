@@ -122,7 +122,7 @@ impl Speaker<'_> {
         let reason = reason.map(|reason| self.say("reason", &[("reason", reason.into())]));
         let fewer = (view.fewer && view.state.is_queued()).then(|| self.say("fewer", &[]));
         let said: Vec<String> = fewer.into_iter().chain(reason).collect();
-        said.join(" ")
+        said.join("\n")
     }
 
     fn wait(&self, wait: Option<Wait>) -> String {
