@@ -55,6 +55,84 @@ fn the_worked_example_is_what_plan_prints() {
     assert_eq!(printed, told);
 }
 
+/// What `preau gate --check` says of a file.
+fn check_gate(text: &str) -> std::process::Output {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_preau"))
+        .args(["gate", "--check", "--config", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = check.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    check.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_waiting_rooms_file_is_right_and_its_limits_are_stated() {
+    let page = page("gate");
+    let (file, identity) = (
+        block(&page, "toml"),
+        page.split_once("[identity]").unwrap().1,
+    );
+    let identity = identity.split_once("```").unwrap().0;
+    for text in [file.clone(), format!("{file}[identity]{identity}")] {
+        let ran = check_gate(&text);
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
+    let wrong = check_gate(&file.replace("silence_s = 120", "silence_s = 12"));
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(
+        said.contains("silence_s: 12 given, expected 30 to 3600"),
+        "{said}"
+    );
+    let limits = gate::Limits::default();
+    for (what, value) in [
+        ("connections at a time", limits.connections as u64),
+        ("bytes of a request's headers", limits.header_bytes as u64),
+        (
+            "seconds for headers, and idle between two requests",
+            limits.header_s.into(),
+        ),
+        (
+            "bytes of a body, to the gate itself",
+            limits.body_bytes as u64,
+        ),
+        (
+            "bytes of a body to the portal, through the gate",
+            limits.upload_bytes,
+        ),
+        (
+            "seconds until the portal begins to answer",
+            limits.upstream_s.into(),
+        ),
+        (
+            "polls a second that waiting people are asked for",
+            limits.polls_per_s.into(),
+        ),
+        ("people at one gate", client::queue::MAX_USERS.into()),
+    ] {
+        let line = format!("| {what} | {} |", thousands(value));
+        assert!(page.contains(&line), "{line}");
+    }
+    let rates = limits.rates;
+    for (per_s, burst) in [
+        (rates.address_per_s, rates.address_burst),
+        (rates.network_per_s, rates.network_burst),
+        (rates.ticket_per_s, rates.ticket_burst),
+    ] {
+        let cell = format!("| {per_s} after {} |", thousands(burst));
+        assert!(page.contains(&cell), "{cell}");
+    }
+}
+
 #[test]
 fn every_command_in_the_book_is_one() {
     let mut commands = 0;
