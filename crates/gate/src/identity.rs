@@ -357,3 +357,6 @@ fn refuse(field: &'static str, path: &Path, why: String, expected: &str) -> Iden
         expected: expected.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
