@@ -42,6 +42,8 @@ const OPENING_LOOK: Duration = Duration::from_secs(1);
 const OPENING_EVERY: Duration = Duration::from_secs(30);
 /// How often the keys of identities are read again.
 const KEYS_EVERY: Duration = Duration::from_secs(30);
+/// For which somebody may take nothing of an answer, or send nothing of a body.
+const STALL_TIME: Duration = Duration::from_secs(60);
 /// Connections to the listener for those who run the gate.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -215,6 +217,7 @@ fn bounds(config: &Config) -> (Bounds, Bounds) {
         connections: limits.connections,
         header_bytes: limits.header_bytes,
         header_time: Duration::from_secs(limits.header_s.into()),
+        stall_time: STALL_TIME,
         trusted: Trusted::new(config.trusted_proxies.clone()),
     };
     let private = Bounds {

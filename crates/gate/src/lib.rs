@@ -25,6 +25,9 @@ mod people;
 mod proxy;
 mod routes;
 mod server;
+mod stream;
+#[doc(hidden)]
+pub mod untrusted;
 pub mod view;
 mod visitor;
 

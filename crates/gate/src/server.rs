@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::address::Trusted;
+use crate::stream::{Fed, Held};
 
 /// The pause where the system has no connection to give, such as where no file can be opened any more.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -34,8 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const FULL_WITHIN: Duration = Duration::from_millis(100);
-/// One address that is no trusted proxy has at most this part of all connections.
-const ONE_ADDRESS: usize = 8;
+/// One address that is no trusted proxy has at most this part of all connections: a school's thousand browsers, some
+/// connections each, go into a quarter of the default.
+const ONE_ADDRESS: usize = 4;
 /// Requests under way when the gate stops have so long.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -46,9 +48,12 @@ pub struct Bounds {
     pub connections: usize,
     /// Bytes of a request's headers, at least 8 KiB.
     pub header_bytes: usize,
-    /// Until they are there; a connection that idles between two requests has as long.
+    /// Until they are there; a connection that idles between two requests has as long, and so has TLS to come up.
     pub header_time: Duration,
-    /// Whose connections are many people's. Any other address has an eighth of them at the most.
+    /// For which the other end may take nothing of an answer, or send nothing of a body.
+    pub stall_time: Duration,
+    /// Whose connections are many people's. Any other address has a quarter of them at the most; one of IPv6 counts
+    /// by its /64.
     pub trusted: Trusted,
 }
 
@@ -129,18 +134,19 @@ pub async fn serve(
         };
         // Where it can't be set, answers come later.
         let _ = stream.set_nodelay(true);
+        let stall = bounds.stall_time;
+        let stream = Held::new(stream, stall, place);
         let (http, app, tls, stop) = (http.clone(), app.clone(), tls.clone(), stop.clone());
         let handshake = bounds.header_time;
         tasks.spawn(async move {
             match tls {
-                None => attend(stream, peer, http, app, stop).await,
+                None => attend(stream, peer, stall, http, app, stop).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = timeout(handshake, tls.accept(stream)).await {
-                        attend(stream, peer, http, app, stop).await;
+                        attend(stream, peer, stall, http, app, stop).await;
                     }
                 }
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -163,12 +169,17 @@ fn http(bounds: &Bounds) -> http1::Builder {
 async fn attend(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
+    stall: Duration,
     http: http1::Builder,
     app: Router,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (mut request, app) = (request.map(Body::new), app.clone());
+        let body = |body: Incoming| match hyper::body::Body::is_end_stream(&body) {
+            true => Body::empty(),
+            false => Body::new(Fed::new(body, stall)),
+        };
+        let (mut request, app) = (request.map(body), app.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
         async move {
             Ok::<_, Infallible>(
@@ -220,6 +231,14 @@ struct Place {
     address: IpAddr,
 }
 
+/// What counts as one address: whoever has one of IPv6 has its whole /64.
+fn one(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 impl Open {
     fn new(most: usize) -> Self {
         Self {
@@ -229,6 +248,7 @@ impl Open {
     }
 
     fn take(open: &Arc<Self>, address: IpAddr, shared: bool) -> Option<Place> {
+        let address = one(address);
         let mut inner = open.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let here = inner.by_address.get(&address).copied().unwrap_or_default();
         let most_here = open.most.div_ceil(ONE_ADDRESS);
@@ -262,30 +282,59 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+    use axum::http::HeaderMap;
+    use axum::response::IntoResponse;
+    use axum::routing::{get, post};
+    use bytes::Bytes;
     use std::time::Instant;
     use tokio::io::AsyncReadExt as _;
 
     const HEADER_BYTES: usize = 8 << 10;
     const HEADER_TIME: Duration = Duration::from_millis(400);
 
-    async fn start(shared: bool) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+    type Started = (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>);
+
+    async fn start(shared: bool) -> Started {
+        start_with(shared, None).await
+    }
+
+    async fn start_with(shared: bool, tls: Option<TlsAcceptor>) -> Started {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let slow = get(async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "slow"
         });
-        let app = Router::new().route("/", get("here")).route("/slow", slow);
+        let app = Router::new()
+            .route("/", get("here"))
+            .route("/slow", slow)
+            .route("/body", post(async |body: Bytes| body))
+            .route("/echo", get(echo));
         let trusted = if shared { "127.0.0.0/8" } else { "10.0.0.0/8" };
         let bounds = Bounds {
             connections: 16,
             header_bytes: HEADER_BYTES,
             header_time: HEADER_TIME,
+            stall_time: HEADER_TIME,
             trusted: Trusted::new(vec![trusted.parse().unwrap()]),
         };
-        let served = serve(listener, None, bounds, app, stop.clone());
+        let served = serve(listener, tls, bounds, app, stop.clone());
         (address, stop, tokio::spawn(served))
+    }
+
+    /// Becomes another protocol, which says everything twice.
+    async fn echo(mut request: Request<Body>) -> impl IntoResponse {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            while let Ok(byte) = stream.read_u8().await {
+                stream.write_all(&[byte, byte]).await.unwrap();
+            }
+        });
+        let mut headers = HeaderMap::new();
+        headers.insert("upgrade", "echo".parse().unwrap());
+        headers.insert("connection", "upgrade".parse().unwrap());
+        (axum::http::StatusCode::SWITCHING_PROTOCOLS, headers)
     }
 
     async fn connect(address: SocketAddr) -> TcpStream {
@@ -334,7 +383,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_has_a_part_of_the_connections_and_all_have_the_bound() {
-        for (shared, most) in [(false, 2), (true, 16)] {
+        for (shared, most) in [(false, 4), (true, 16)] {
             let (address, _stop, _task) = start(shared).await;
             let mut held = Vec::new();
             for _ in 0..most {
@@ -356,6 +405,65 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_announces_a_body_and_sends_none_is_given_up() {
+        let (address, _stop, _task) = start(true).await;
+        let mut stream = connect(address).await;
+        let head = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+        ask(&mut stream, &format!("{head}ab")).await;
+        let began = Instant::now();
+        let answer = said(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(began.elapsed() >= HEADER_TIME / 2);
+        let mut stream = connect(address).await;
+        ask(&mut stream, &format!("{head}abcd")).await;
+        assert!(said(&mut stream).await.ends_with("abcd"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_upgraded_counts_and_may_be_silent() {
+        let (address, _stop, _task) = start(false).await;
+        let mut upgraded = Vec::new();
+        for _ in 0..4 {
+            let mut stream = connect(address).await;
+            let head =
+                "GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+            ask(&mut stream, head).await;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(stream.read_u8().await.unwrap());
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 101"));
+            upgraded.push(stream);
+        }
+        tokio::time::sleep(2 * HEADER_TIME).await;
+        let refused = said(&mut connect(address).await).await;
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        for stream in &mut upgraded {
+            stream.write_u8(b'x').await.unwrap();
+            let mut answer = [0; 2];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"xx");
+        }
+        drop(upgraded);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut stream = connect(address).await;
+        ask(&mut stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(said(&mut stream).await.ends_with("here"));
+    }
+
+    #[test]
+    fn an_ipv6_address_counts_by_its_network() {
+        let open = Arc::new(Open::new(8));
+        let at = |text: &str| Open::take(&open, text.parse().unwrap(), false);
+        let held = [at("2001:db8::1"), at("2001:db8::2")];
+        assert!(held.iter().all(Option::is_some));
+        assert!(at("2001:db8::3").is_none());
+        assert!(at("2001:db8:0:1::3").is_some());
+        drop(held);
+        assert!(at("2001:db8::3").is_some());
+    }
+
+    #[tokio::test]
     async fn what_is_under_way_is_answered_before_the_end() {
         let (address, stop, task) = start(true).await;
         let mut stream = connect(address).await;
@@ -365,6 +473,44 @@ mod tests {
         assert!(said(&mut stream).await.ends_with("slow"));
         task.await.unwrap();
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn tls_is_http_1_and_has_to_come_up_in_time() {
+        use tokio_rustls::TlsConnector;
+        use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["portal.example".into()]).unwrap();
+        let (cert, key) = (dir.path().join("cert"), dir.path().join("key"));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let Err(error) = tls(&key, &cert) else {
+            panic!("the files are in each other's place");
+        };
+        assert!(error.to_string().contains("certificates in PEM"), "{error}");
+        let tls = tls(&cert, &key).unwrap();
+        let (address, _stop, _task) = start_with(true, Some(tls)).await;
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = "portal.example".try_into().unwrap();
+        let stream = connect(address).await;
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.ends_with(b"here"));
+        let mut silent = connect(address).await;
+        assert_eq!(said(&mut silent).await, "");
     }
 
     #[test]
