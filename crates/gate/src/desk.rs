@@ -202,9 +202,15 @@ impl Desk {
 
     /// Somebody gives up the place or the session. Says how they stand then.
     pub fn leave(&self, visitor: &Visitor) -> View {
-        if let (Some(front), Some(token)) = (self.front.get(), &visitor.token) {
-            // What is not known can't be left, and is as good as left.
-            let _ = front.leave(token);
+        let held = visitor
+            .person
+            .as_ref()
+            .and_then(|who| self.people.token(who));
+        if let Some(front) = self.front.get() {
+            for token in visitor.token.iter().chain(&held) {
+                // What is not known can't be left, and is as good as left.
+                let _ = front.leave(token);
+            }
         }
         if let Some(person) = &visitor.person {
             self.people.forget(person);
