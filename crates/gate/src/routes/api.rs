@@ -168,7 +168,7 @@ async fn arrive(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     responses(
         (status = 200, description = "How one stands", body = Turn),
         (status = 401, description = "No token, or one that is good for nothing: arrive", body = Problem),
-        (status = 410, description = "The place or the session is gone: arrive anew", body = Turn),
+        (status = 404, description = "The place or the session is gone: arrive anew", body = Turn),
         (status = 429, description = "Too many requests", body = Turn,
             headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "The coordinator can't be reached, or nobody may come in or queue", body = Turn,
@@ -244,7 +244,7 @@ fn stands(answer: &Answer) -> Response {
         Answer::Stands(view, _) => match view.state {
             TooMany => StatusCode::TOO_MANY_REQUESTS,
             Unreachable | Closed | Full => StatusCode::SERVICE_UNAVAILABLE,
-            Lost | Over => StatusCode::GONE,
+            Lost | Over => StatusCode::NOT_FOUND,
             _ => StatusCode::OK,
         },
         Answer::Invited(_) => StatusCode::OK,
