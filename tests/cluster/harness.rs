@@ -376,7 +376,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// A port that is free, below those that the system gives to outgoing connections: one of these could
 /// take a port whose node is down, or connect to itself there.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const PORTS: std::ops::Range<u16> = 10_000..32_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = std::process::id() * 61;

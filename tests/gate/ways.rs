@@ -1,0 +1,221 @@
+//! Each program before the portal, by its configuration in `deploy`, with a crowd that wants in.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use bytes::Bytes;
+use client::tokens::Kind;
+use crowd::Crowd;
+use tokio::time::sleep;
+
+use crate::harness::eventually;
+use crate::portal::{PIECE, PIECES, id};
+use crate::probe::{Answer, BROWSER, PROGRAM, Visitor};
+use crate::programs::Program;
+use crate::site::{COOKIE_NAME, Site, check, crowd};
+
+/// Sessions at a time.
+const CAPACITY: usize = 50;
+/// Whoever is called sits down when they ask next; and a second is a second of arrival.
+const OVERTAKING_S: u32 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_nginx() {
+    through(Program::Nginx, 2_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_haproxy() {
+    through(Program::Haproxy, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_caddy() {
+    through(Program::Caddy, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_envoy() {
+    through(Program::Envoy, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_traefik() {
+    through(Program::Traefik, 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_apache() {
+    through(Program::Apache, 300).await;
+}
+
+async fn through(program: Program, people: usize) {
+    let binary = match program.find().await {
+        Ok(binary) => binary,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            eprintln!("SKIPPED: {program:?} was not tried: {why}");
+            return;
+        }
+    };
+    let mut site = Site::start(CAPACITY).await;
+    let running = program.start(&binary, &site).await;
+    let port = running.port;
+
+    strangers_are_told(port).await;
+    assert_eq!(site.portal.seen().requests, 0, "somebody got through");
+    let mut seated = Visitor::new(port);
+    seated.get_in().await;
+    the_portal_is_itself(&mut seated).await;
+    let mut socket = seated.socket().await.unwrap();
+    socket.echoes("before").await;
+    let mut download = seated.clone();
+    let download = tokio::spawn(async move { download.get("/download", BROWSER).await });
+
+    let coming = Crowd {
+        pressers: 20,
+        ..crowd(port, people)
+    };
+    let coming = coming.start().unwrap();
+    eventually("people wait", || async {
+        let waiting = coming.tally().waiting;
+        (waiting > 2 * CAPACITY as u64)
+            .then_some(())
+            .ok_or(format!("{waiting} wait"))
+    })
+    .await;
+    the_turn_comes(port).await;
+    assert_eq!(site.portal.seen().called, 1);
+    let tally = coming.finish().await;
+    check(
+        &format!("{program:?}"),
+        &site,
+        &tally,
+        CAPACITY,
+        OVERTAKING_S,
+    );
+    let whole = download.await.unwrap().unwrap().body.len();
+    assert_eq!(whole, PIECES * PIECE, "the download was cut off");
+    socket.echoes("after").await;
+
+    the_gate_goes(program, &mut site, &mut seated).await;
+}
+
+/// Whoever has no seat, and is no browser.
+async fn strangers_are_told(port: u16) {
+    let told = |answer: &Answer| {
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    };
+    let mut program = Visitor::new(port);
+    told(&program.get("/api/marks?of=me", PROGRAM).await.unwrap());
+    let body = Bytes::from(vec![b'.'; 300_000]);
+    let upload = Visitor::new(port)
+        .ask(Method::POST, "/upload", PROGRAM, body)
+        .await;
+    told(&upload.unwrap());
+    assert!(Visitor::new(port).socket().await.is_err());
+}
+
+/// Whoever is seated finds the portal as it is without a gate.
+async fn the_portal_is_itself(seated: &mut Visitor) {
+    let page = seated.get("/any/page?a=b", BROWSER).await.unwrap();
+    assert_eq!(
+        (page.status.as_u16(), &page.body[..]),
+        (200, &b"the portal"[..])
+    );
+    assert_eq!(page.sets("portal"), ["1"]);
+    for code in [401, 403, 404, 500, 503] {
+        let answer = seated
+            .get(&format!("/status/{code}"), BROWSER)
+            .await
+            .unwrap();
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (code, 0));
+    }
+    let body = Bytes::from(vec![b'.'; 300_000]);
+    let answer = seated
+        .ask(Method::POST, "/upload", BROWSER, body)
+        .await
+        .unwrap();
+    assert_eq!(&answer.body[..], b"300000");
+}
+
+/// Somebody comes when others wait, reloads the page without its script, and is let in by and by.
+async fn the_turn_comes(port: u16) {
+    let mut visitor = Visitor::new(port);
+    let first = visitor.get("/news", BROWSER).await.unwrap();
+    assert_eq!(
+        (first.status.as_u16(), first.header("location")),
+        (303, "/preau/enter?to=%2Fnews")
+    );
+    assert_eq!(
+        visitor.token.as_deref().and_then(Kind::of),
+        Some(Kind::Invitation)
+    );
+    let mut page = visitor
+        .get(first.header("location"), BROWSER)
+        .await
+        .unwrap();
+    assert_eq!(
+        visitor.token.as_deref().and_then(Kind::of),
+        Some(Kind::Ticket)
+    );
+    loop {
+        assert_eq!(page.status, 503);
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert!(page.header("content-type").starts_with("text/html"));
+        let pause: u64 = page.header("retry-after").parse().unwrap();
+        sleep(Duration::from_secs(pause.min(2))).await;
+        let ticket = visitor.token.clone();
+        page = visitor.get("/news", BROWSER).await.unwrap();
+        if page.status == 200 {
+            assert_ne!(visitor.token, ticket);
+            break;
+        }
+    }
+    // The seat has come with the portal's own page.
+    assert_eq!(&page.body[..], b"the portal");
+    assert_eq!(page.sets("portal"), ["1"]);
+    assert_eq!(page.sets(COOKIE_NAME).len(), 1);
+    assert_eq!(
+        visitor.token.as_deref().and_then(Kind::of),
+        Some(Kind::Seat)
+    );
+    visitor
+        .ask(Method::POST, "/preau/leave", BROWSER, Bytes::new())
+        .await
+        .unwrap();
+}
+
+/// Without the gate nobody gets through, and it is told honestly; and then all is as before.
+async fn the_gate_goes(program: Program, site: &mut Site, seated: &mut Visitor) {
+    site.kill_gate();
+    let before = site.portal.seen().requests;
+    let answer = seated.get("/", BROWSER).await.unwrap();
+    if program == Program::Traefik {
+        // It has no words of its own.
+        assert_eq!(answer.status, 500);
+    } else {
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(text.contains("waiting room does not answer"), "{text}");
+    }
+    assert_eq!(site.portal.seen().requests, before, "somebody got through");
+
+    site.spawn_gate();
+    site.ready().await;
+    let token = seated.token.clone();
+    let after = eventually("the seat is good again", || async {
+        let mut again = seated.clone();
+        let answer = again.get("/", BROWSER).await?;
+        let status = answer.status.as_u16();
+        (status == 200)
+            .then_some(again.token)
+            .ok_or(status.to_string())
+    })
+    .await;
+    let ids = [after, token].map(|token| id(&token.unwrap()));
+    assert_eq!(ids[0], ids[1], "another session");
+}
