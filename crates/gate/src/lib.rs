@@ -11,6 +11,7 @@ mod app;
 mod config;
 mod cookies;
 mod desk;
+mod drain;
 mod ext_authz;
 mod gate;
 mod identity;

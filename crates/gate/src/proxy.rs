@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::desk::{Answer, Showing, Visitor};
+use crate::drain::drain;
 use crate::metrics::Way;
 use crate::visitor::Wanted;
 
@@ -134,6 +135,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
             response
         }
         _ => {
+            drain(&parts.headers, body).await;
             let wanted = Wanted::of(&parts.method, &parts.uri, &parts.headers);
             app.turn_away(Way::Proxy, &answer, &visitor, &wanted, &parts.headers)
         }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, request};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 
 use crate::app::{App, no_store, peer};
 use crate::desk::{Answer, Showing};
+use crate::drain::drain;
 use crate::metrics::Way;
 
 pub fn router() -> Router<Arc<App>> {
@@ -33,7 +34,9 @@ async fn auth(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
 }
 
 /// The answer to who was not let through: what nginx passes on.
-async fn wait(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
+async fn wait(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    drain(&parts.headers, body).await;
     let names = ("x-original-uri", "x-original-method");
     let Some(wanted) = app
         .reader
@@ -47,7 +50,9 @@ async fn wait(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
 }
 
 /// Both in one: 200 lets through, and anything else is passed on. What Traefik and Caddy ask.
-async fn forward(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
+async fn forward(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    drain(&parts.headers, body).await;
     let names = ("x-forwarded-uri", "x-forwarded-method");
     let Some(wanted) = app
         .reader
