@@ -91,40 +91,24 @@ impl Person {
     /// On the gate's page, until there is something else to be seen.
     async fn wait(&mut self) {
         while Instant::now() < self.patience_ends {
-            let turn = match self.browser.get("/preau/turn", Mode::Part).await {
-                Ok(answer) => match serde_json::from_slice::<Turn>(&answer.body) {
-                    Ok(turn) => turn,
-                    Err(_) => {
-                        let what = format!("{} for a turn", answer.status.as_str());
-                        self.scene.ledger.lock().refuse(&what);
-                        self.pause(answer.retry_after_s).await;
-                        continue;
-                    }
-                },
-                Err(why) => {
-                    self.fail(why).await;
-                    continue;
-                }
+            let Some(turn) = self.turn().await else {
+                continue;
             };
             match turn.state.as_str() {
                 "seated" | "ending" => return,
-                // The place is to be taken by coming anew.
-                "invited" => {
-                    self.pause(turn.ask_in_s).await;
-                    return;
-                }
                 "waiting" | "before" | "paused" | "checking" | "unreachable" => {
                     self.pause(turn.ask_in_s).await;
                 }
+                // The place is to be taken by coming anew.
+                "invited" => return self.pause(turn.ask_in_s).await,
                 state => {
                     self.scene.ledger.lock().refuse(state);
-                    if matches!(state, "lost" | "over") {
-                        // The button on the page. What it leads to is looked at again anyway.
-                        if let Err(why) = self.browser.post("/preau/again", "to=%2F").await {
-                            self.fail(why).await;
-                        }
-                    } else {
-                        self.pause(turn.ask_in_s).await;
+                    if !matches!(state, "lost" | "over") {
+                        return self.pause(turn.ask_in_s).await;
+                    }
+                    // The button on the page. What it leads to is looked at again anyway.
+                    if let Err(why) = self.browser.post("/preau/again", "to=%2F").await {
+                        self.fail(why).await;
                     }
                     return;
                 }
@@ -132,7 +116,23 @@ impl Person {
         }
     }
 
-    /// In the portal; false where the portal is no longer what is seen.
+    /// What the page is told, if anything; else some time has passed.
+    async fn turn(&mut self) -> Option<Turn> {
+        match self.browser.get("/preau/turn", Mode::Part).await {
+            Ok(answer) => {
+                if let Ok(turn) = serde_json::from_slice(&answer.body) {
+                    return Some(turn);
+                }
+                let what = format!("{} for a turn", answer.status.as_str());
+                self.scene.ledger.lock().refuse(&what);
+                self.pause(answer.retry_after_s).await;
+            }
+            Err(why) => self.fail(why).await,
+        }
+        None
+    }
+
+    /// In the portal; false where the session is gone before they go.
     async fn stay(&mut self) -> bool {
         let crowd = &self.scene.crowd;
         let (pages, assets) = (crowd.pages.max(1), crowd.assets);
@@ -158,15 +158,47 @@ impl Person {
         true
     }
 
-    /// Whether something of the portal's can be seen. A network that fails is not the gate's word, and is counted.
+    /// Looks at something of the portal's; false where the session is gone. Where the gate has to ask about it, it is
+    /// waited for, as its page does.
     async fn look(&mut self, path: &str, mode: Mode) -> bool {
-        match self.browser.get(path, mode).await {
-            Ok(answer) => answer.is_portals(),
-            Err(why) => {
-                self.fail(why).await;
-                true
+        let mut since = None;
+        while Instant::now() < self.patience_ends {
+            match self.browser.get(path, mode).await {
+                Ok(answer) if answer.is_portals() => {
+                    if let Some(since) = since {
+                        self.interrupted(since);
+                    }
+                    return true;
+                }
+                Ok(_) => {
+                    since.get_or_insert_with(Instant::now);
+                    let Some(turn) = self.turn().await else {
+                        continue;
+                    };
+                    match turn.state.as_str() {
+                        "seated" | "ending" => {}
+                        "checking" | "unreachable" => self.pause(turn.ask_in_s).await,
+                        state => {
+                            let what = format!("{state} in a session");
+                            self.scene.ledger.lock().refuse(&what);
+                            return false;
+                        }
+                    }
+                }
+                Err(why) => {
+                    since.get_or_insert_with(Instant::now);
+                    self.fail(why).await;
+                }
             }
         }
+        false
+    }
+
+    fn interrupted(&self, since: Instant) {
+        let mut tally = self.scene.ledger.lock();
+        tally
+            .interrupted_us
+            .saturating_record(micros(since.elapsed()));
     }
 
     async fn leave(&mut self) -> bool {

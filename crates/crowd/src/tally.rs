@@ -28,7 +28,7 @@ pub struct Tally {
     pub gone: u64,
     /// Who lost patience.
     pub gave_up: u64,
-    /// Who were in, and were shown something other than the portal before they went.
+    /// Who were in, and whose session was gone before they went.
     pub thrown_out: u64,
     /// States of the gate's that are no waiting, and statuses that are no page, by how often they were met.
     pub refused: BTreeMap<String, u64>,
@@ -42,6 +42,9 @@ pub struct Tally {
     pub portal_us: Histogram<u64>,
     /// From coming to being let in, in microseconds.
     pub waited_us: Histogram<u64>,
+    /// How long people in a session could see nothing of the portal, in microseconds: the gate had to ask about
+    /// them, or did not answer.
+    pub interrupted_us: Histogram<u64>,
     /// Everybody's, in the order of coming.
     pub passages: Vec<Passage>,
 }
@@ -73,6 +76,7 @@ impl Tally {
             gate_us: histogram()?,
             portal_us: histogram()?,
             waited_us: histogram()?,
+            interrupted_us: histogram()?,
             passages: vec![Passage::default(); people],
         })
     }
@@ -100,6 +104,7 @@ impl fmt::Display for Tally {
         )?;
         for (what, times) in [
             ("waited", &self.waited_us),
+            ("interrupted", &self.interrupted_us),
             ("gate", &self.gate_us),
             ("portal", &self.portal_us),
         ] {
