@@ -61,11 +61,13 @@ impl Site {
         // All of the crowd comes from this machine, and is in a hurry.
         let config = format!(
             "pool = \"{POOL}\"\nregion = \"{REGION}\"\nname = \"gate-1\"\nnodes = {nodes:?}\nkeys = {keys:?}\n\
+             state = {state:?}\n\
              listen = \"127.0.0.1:{gate}\"\nadmin = \"127.0.0.1:{admin}\"\next_authz = \"127.0.0.1:{ext}\"\n\
              upstream = \"http://127.0.0.1:{portal}\"\n\
              [cookie]\nsecure = false\n\
              [limits.rates]\naddress_per_s = 5_000\nnetwork_per_s = 5_000\nticket_per_s = 50\n",
             keys = self.cluster.file("keys"),
+            state = self.cluster.file("gate.state"),
             gate = self.gate_port,
             admin = self.admin_port,
             ext = self.ext_authz_port,
@@ -166,6 +168,10 @@ pub fn check(what: &str, site: &Site, tally: &Tally, capacity: usize, overtaking
         seen.strangers
     );
     assert!(most <= capacity, "{most} at once");
+    assert!(
+        most * 2 > capacity,
+        "only {most} at once: nothing was put to the test"
+    );
     assert!(overtaken <= overtaking_s, "overtaken by {overtaken} s");
     let let_in: u64 = tally.presses.range(200..300).map(|(_, n)| n).sum();
     assert_eq!(let_in, 0, "who keep no cookies were let in");

@@ -14,42 +14,40 @@ use crate::probe::{Answer, BROWSER, PROGRAM, Visitor};
 use crate::programs::Program;
 use crate::site::{COOKIE_NAME, Site, check, crowd};
 
-/// Sessions at a time.
-const CAPACITY: usize = 50;
 /// Whoever is called sits down when they ask next; and a second is a second of arrival.
 const OVERTAKING_S: u32 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_nginx() {
-    through(Program::Nginx, 2_000).await;
+    through(Program::Nginx, 2_000, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_haproxy() {
-    through(Program::Haproxy, 300).await;
+    through(Program::Haproxy, 300, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_caddy() {
-    through(Program::Caddy, 300).await;
+    through(Program::Caddy, 300, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_envoy() {
-    through(Program::Envoy, 300).await;
+    through(Program::Envoy, 300, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_traefik() {
-    through(Program::Traefik, 300).await;
+    through(Program::Traefik, 300, 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_apache() {
-    through(Program::Apache, 300).await;
+    through(Program::Apache, 300, 50).await;
 }
 
-async fn through(program: Program, people: usize) {
+async fn through(program: Program, people: usize, capacity: usize) {
     let binary = match program.find().await {
         Ok(binary) => binary,
         Err(why) => {
@@ -58,7 +56,7 @@ async fn through(program: Program, people: usize) {
             return;
         }
     };
-    let mut site = Site::start(CAPACITY).await;
+    let mut site = Site::start(capacity).await;
     let running = program.start(&binary, &site).await;
     let port = running.port;
 
@@ -79,19 +77,19 @@ async fn through(program: Program, people: usize) {
     let coming = coming.start().unwrap();
     eventually("people wait", || async {
         let waiting = coming.tally().waiting;
-        (waiting > 2 * CAPACITY as u64)
+        (waiting > 2 * capacity as u64)
             .then_some(())
             .ok_or(format!("{waiting} wait"))
     })
     .await;
     the_turn_comes(port).await;
-    assert_eq!(site.portal.seen().called, 1);
+    assert!(site.portal.seen().called > 0);
     let tally = coming.finish().await;
     check(
         &format!("{program:?}"),
         &site,
         &tally,
-        CAPACITY,
+        capacity,
         OVERTAKING_S,
     );
     let whole = download.await.unwrap().unwrap().body.len();
