@@ -21,6 +21,11 @@ impl Latencies {
         self.0.push(u32::try_from(us).unwrap_or(u32::MAX));
     }
 
+    /// How many calls that were.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Those of somebody else.
     pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);

@@ -16,6 +16,7 @@ mod report;
 mod scale;
 mod stand_in;
 mod targets;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,8 @@ Examples:
   target/dist/preau-bench ceiling --data /var/tmp
   target/dist/preau-bench scale --holders 1000,10000 --runs 1
   target/dist/preau-bench recover restart --entries 100000
-  target/dist/preau-bench recover failover --kills 5"
+  target/dist/preau-bench recover failover --kills 5
+  target/dist/preau-bench gate --people 10000"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -62,6 +64,8 @@ enum What {
     Scale(scale::Args),
     /// How long it takes until all is well again, after a restart and after a crash.
     Recover(recover::Args),
+    /// A hundred thousand people who wait at one gate, beside nginx, and under a flood.
+    Gate(waiting::Args),
     #[command(hide = true)]
     StandIn(stand_in::Args),
 }
@@ -102,6 +106,7 @@ async fn measure(what: &What) -> Result<(), Failure> {
         What::Ceiling(args) => ceiling::run(args).await,
         What::Scale(args) => scale::run(args).await,
         What::Recover(args) => recover::run(args).await,
+        What::Gate(args) => waiting::run(args).await,
         What::StandIn(args) => stand_in::serve(args).await,
     }
 }
@@ -130,6 +135,7 @@ mod tests {
             Ok(What::Recover(_))
         ));
         assert!(what(&["recover"]).is_err());
+        assert!(what(&["gate", "--people", "1"]).is_err());
         assert!(what(&["scale", "--holders", "0"]).is_err());
     }
 }
