@@ -15,6 +15,7 @@ mod commands;
 mod directory;
 mod files;
 mod front_end;
+mod gate;
 mod log;
 mod messages;
 mod snapshot;
@@ -52,13 +53,15 @@ targets! {
     scenario in files, 600 changes: "A scenario that is replayed.";
     keys in files, 600 changes: "A file of keys.";
     calendar in calendar, 600 changes: "When calendar entries take effect.";
-    tokens in tokens, 600 changes: "Tickets and seats.";
+    tokens in tokens, 600 changes: "Tickets, seats and invitations.";
     requests in messages, 600 changes: "What clients ask, as messages.";
     peers in messages, 600 changes: "What nodes tell each other, as messages.";
     records in log, 600 changes: "Records of the log: entries and batches.";
     snapshot in snapshot, 600 changes: "Snapshots of every format.";
     commands in commands, 60 changes: "Commands to the state machine, however odd their order.";
     front_end in front_end, 600 changes: "A front-end whose cluster answers anything.";
+    headers in gate, 600 changes: "What requests to a gate say of where they come from, whose they are and where they go.";
+    identity in gate, 600 changes: "Who somebody is, by tokens of a login and by its published keys.";
     directory in directory, 60 changes: "A data directory that was damaged or made up.";
 }
 

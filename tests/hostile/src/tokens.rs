@@ -26,6 +26,13 @@ pub fn tokens(data: &[u8]) {
             Ok(token) => panic!("{token:?} from {} characters", text.len()),
             Err(error) => said(&error.to_string()),
         }
+        if let Ok(id) = scope.invited(keys(), text, 1_000) {
+            assert!(
+                scope.read(keys(), text, 1_000).is_err(),
+                "an invitation is no place"
+            );
+            assert_eq!(scope.invite(keys(), id, 1_000).len(), text.len());
+        }
     }
     let mut data = Unstructured::new(data);
     if let Ok((token, now_s, change)) = made_up(&mut data) {
@@ -47,6 +54,11 @@ pub fn tokens(data: &[u8]) {
         }
         let elsewhere = Scope::new("ent", "bretagne").read(keys(), &signed, now_s);
         assert_eq!(elsewhere, Err(TokenError::ForeignRegion));
+        assert!(
+            scope.invited(keys(), &signed, now_s).is_err(),
+            "a place is no invitation"
+        );
+        invitation(&scope, &token, now_s, change);
     }
 }
 
@@ -54,6 +66,27 @@ fn reads_as(scope: &Scope, text: &str, token: Token) {
     let again = scope.sign(keys(), &token);
     // Signed with the first key, which may be another than the one it came with.
     assert_eq!(again.len(), text.len());
+}
+
+/// An invitation of the same id and time; and what somebody makes of it.
+fn invitation(scope: &Scope, token: &Token, now_s: u32, change: Change) {
+    let signed = scope.invite(keys(), token.id, token.issued_s);
+    match scope.invited(keys(), &signed, now_s) {
+        Ok(id) => assert_eq!(id, token.id),
+        Err(TokenError::Expired) => assert!(now_s > token.issued_s),
+        Err(TokenError::NotYet) => assert!(now_s < token.issued_s),
+        Err(error) => panic!("{token:?}: {error}"),
+    }
+    assert!(scope.read(keys(), &signed, now_s).is_err());
+    let mut changed = signed.clone().into_bytes();
+    let (at, by) = (usize::from(change.0) % changed.len(), change.1 & 0x7f);
+    changed[at] ^= by;
+    if let Ok(changed) = String::from_utf8(changed)
+        && changed != signed
+    {
+        let read = scope.invited(keys(), &changed, now_s);
+        assert!(read.is_err(), "{changed} passes for {signed}");
+    }
 }
 
 type Change = (u8, u8);
