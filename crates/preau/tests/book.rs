@@ -1,6 +1,11 @@
 //! The book says what the code does: its limits, its commands and its worked example are tried.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
