@@ -282,6 +282,9 @@ impl Desk {
             turn = ask();
         }
         match turn {
+            // Until then they keep the seat, and are shown no place in the queue: the session goes on where a slot is
+            // theirs again, such as when the lease of a gate that is gone has run out.
+            Ok(Turn::Waiting { .. }) if is_seat => Some(self.turned(Turn::Checking, None)),
             Ok(turn) => Some(self.turned(turn, Some(token).filter(|_| !held))),
             Err(TokenError::NotYet) => Some(Answer::of(self.unreachable())),
             Err(TokenError::AlreadyUsed) if held => None,
