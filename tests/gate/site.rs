@@ -20,15 +20,20 @@ pub const COOKIE_NAME: &str = "preau-ent";
 pub struct Site {
     pub cluster: Cluster,
     pub portal: Portal,
-    pub gate_port: u16,
+    gates: Vec<Gate>,
+}
+
+/// A gate's process, and where it is reached.
+pub struct Gate {
+    pub port: u16,
     pub ext_authz_port: u16,
     admin_port: u16,
-    gate: Option<Child>,
+    process: Option<Child>,
 }
 
 impl Site {
-    /// A pool of so many sessions, all of one region, and one gate that is ready.
-    pub async fn start(capacity: usize) -> Self {
+    /// A pool of so many sessions, all of one region, and so many gates of it that are ready.
+    pub async fn start(capacity: usize, gates: usize) -> Self {
         let cluster = Cluster::start(&[]).await;
         let budget = format!(
             "[[pool]]\nname = \"{POOL}\"\ncapacity = {capacity}\nttl_ms = 10_000\n\
@@ -45,63 +50,78 @@ impl Site {
         let mut this = Self {
             portal: Portal::start(&cluster.file("keys")).await,
             cluster,
-            gate_port: free_port(),
-            ext_authz_port: free_port(),
-            admin_port: free_port(),
-            gate: None,
+            gates: Vec::new(),
         };
-        this.configure();
-        this.spawn_gate();
-        this.ready().await;
+        for nth in 0..gates {
+            this.gates.push(Gate {
+                port: free_port(),
+                ext_authz_port: free_port(),
+                admin_port: free_port(),
+                process: None,
+            });
+            this.configure(nth);
+            this.spawn_gate(nth);
+            this.ready(nth).await;
+        }
         this
     }
 
-    fn configure(&self) {
+    pub fn gate(&self, nth: usize) -> &Gate {
+        &self.gates[nth]
+    }
+
+    pub fn second_gate(&self) -> Option<&Gate> {
+        self.gates.get(1)
+    }
+
+    fn configure(&self, nth: usize) {
         let nodes = self.cluster.addresses();
+        let gate = self.gate(nth);
         // All of the crowd comes from this machine, and is in a hurry.
         let config = format!(
-            "pool = \"{POOL}\"\nregion = \"{REGION}\"\nname = \"gate-1\"\nnodes = {nodes:?}\nkeys = {keys:?}\n\
+            "pool = \"{POOL}\"\nregion = \"{REGION}\"\nname = \"gate-{nth}\"\nnodes = {nodes:?}\nkeys = {keys:?}\n\
              state = {state:?}\n\
              listen = \"127.0.0.1:{gate}\"\nadmin = \"127.0.0.1:{admin}\"\next_authz = \"127.0.0.1:{ext}\"\n\
              upstream = \"http://127.0.0.1:{portal}\"\n\
              [cookie]\nsecure = false\n\
              [limits.rates]\naddress_per_s = 5_000\nnetwork_per_s = 5_000\nticket_per_s = 50\n",
             keys = self.cluster.file("keys"),
-            state = self.cluster.file("gate.state"),
-            gate = self.gate_port,
-            admin = self.admin_port,
-            ext = self.ext_authz_port,
+            state = self.of_gate(nth, "state"),
+            gate = gate.port,
+            admin = gate.admin_port,
+            ext = gate.ext_authz_port,
             portal = self.portal.port,
         );
-        std::fs::write(self.config(), config).unwrap();
+        std::fs::write(self.of_gate(nth, "toml"), config).unwrap();
     }
 
-    pub fn spawn_gate(&mut self) {
-        assert!(self.gate.is_none(), "the gate runs already");
+    pub fn spawn_gate(&mut self, nth: usize) {
         let log = File::options()
             .create(true)
             .append(true)
-            .open(self.cluster.file("gate.log"))
+            .open(self.of_gate(nth, "log"))
             .unwrap();
-        let gate = preau()
+        let process = preau()
             .args(["gate", "--config"])
-            .arg(self.config())
+            .arg(self.of_gate(nth, "toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("preau gate");
-        self.gate = Some(gate);
+        let before = self.gates[nth].process.replace(process);
+        assert!(before.is_none(), "gate {nth} runs already");
     }
 
     /// kill -9.
-    pub fn kill_gate(&mut self) {
-        end(&mut self.gate.take().expect("a gate that runs"));
+    pub fn kill_gate(&mut self, nth: usize) {
+        let process = self.gates[nth].process.take();
+        end(&mut process.expect("a gate that runs"));
     }
 
     /// Waits until the gate has heard the coordinator.
-    pub async fn ready(&self) {
-        let visitor = Visitor::new(self.admin_port);
+    pub async fn ready(&self, nth: usize) {
+        let visitor = Visitor::new(self.gate(nth).admin_port);
         eventually("the gate is ready", || async {
             let answer = visitor.clone().get("/readyz", &[]).await?;
             let status = answer.status.as_u16();
@@ -110,21 +130,25 @@ impl Site {
         .await;
     }
 
-    fn config(&self) -> PathBuf {
-        self.cluster.file("gate.toml")
+    fn of_gate(&self, nth: usize, what: &str) -> PathBuf {
+        self.cluster.file(&format!("gate-{nth}.{what}"))
     }
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if let Some(gate) = &mut self.gate {
-            end(gate);
+        for gate in &mut self.gates {
+            if let Some(process) = &mut gate.process {
+                end(process);
+            }
         }
         if std::thread::panicking() {
-            let said = std::fs::read_to_string(self.cluster.file("gate.log")).unwrap_or_default();
-            let lines: Vec<_> = said.lines().collect();
-            let last = lines[lines.len().saturating_sub(15)..].join("\n  ");
-            eprintln!("the gate said last:\n  {last}");
+            for nth in 0..self.gates.len() {
+                let said = std::fs::read_to_string(self.of_gate(nth, "log")).unwrap_or_default();
+                let lines: Vec<_> = said.lines().collect();
+                let last = lines[lines.len().saturating_sub(15)..].join("\n  ");
+                eprintln!("gate {nth} said last:\n  {last}");
+            }
         }
     }
 }

@@ -48,15 +48,10 @@ async fn by_apache() {
 }
 
 async fn through(program: Program, people: usize, capacity: usize) {
-    let binary = match program.find().await {
-        Ok(binary) => binary,
-        Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "{why}");
-            eprintln!("SKIPPED: {program:?} was not tried: {why}");
-            return;
-        }
+    let Some(binary) = program.find_or_skip().await else {
+        return;
     };
-    let mut site = Site::start(capacity).await;
+    let mut site = Site::start(capacity, 1).await;
     let running = program.start(&binary, &site).await;
     let port = running.port;
 
@@ -188,7 +183,7 @@ async fn the_turn_comes(port: u16) {
 
 /// Without the gate nobody gets through, and it is told honestly; and then all is as before.
 async fn the_gate_goes(program: Program, site: &mut Site, seated: &mut Visitor) {
-    site.kill_gate();
+    site.kill_gate(0);
     let before = site.portal.seen().requests;
     let answer = seated.get("/", BROWSER).await.unwrap();
     if program == Program::Traefik {
@@ -202,8 +197,8 @@ async fn the_gate_goes(program: Program, site: &mut Site, seated: &mut Visitor) 
     }
     assert_eq!(site.portal.seen().requests, before, "somebody got through");
 
-    site.spawn_gate();
-    site.ready().await;
+    site.spawn_gate(0);
+    site.ready(0).await;
     let token = seated.token.clone();
     let after = eventually("the seat is good again", || async {
         let mut again = seated.clone();
