@@ -20,12 +20,12 @@ export const launch = () => chromium.launch(OPTIONS);
 export const launchPersistent = (directory, options) =>
   chromium.launchPersistentContext(directory, { ...OPTIONS, ...options });
 
-// What axe finds against WCAG 2.1 AA and its best practices, one line each. Frames are none of ours.
-export async function violations(page) {
-  const { violations } = await page.evaluate(() => window.axe.run(document, {
+// What axe finds against WCAG 2.2 AA and its best practices in the page or a part of it, one line each.
+export async function violations(page, part = 'html') {
+  const { violations } = await page.evaluate((part) => window.axe.run(part, {
     runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
     resultTypes: ['violations'],
-  }));
+  }), part);
   return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html}`));
 }
 

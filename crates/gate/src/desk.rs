@@ -287,7 +287,9 @@ impl Desk {
             Ok(Turn::Waiting { .. }) if is_seat => Some(self.turned(Turn::Checking, None)),
             Ok(turn) => Some(self.turned(turn, Some(token).filter(|_| !held))),
             Err(TokenError::NotYet) => Some(Answer::of(self.unreachable())),
-            Err(TokenError::AlreadyUsed) if held => None,
+            Err(TokenError::AlreadyUsed | TokenError::Expired) if held => None,
+            // Its cookie is kept for a while beyond the session, to say this.
+            Err(TokenError::Expired) if is_seat => Some(Answer::of(View::of(State::Over))),
             // Nobody can be asked who may have ended it, or let them in again.
             Err(TokenError::AlreadyUsed) if self.is_cut_off() => {
                 Some(Answer::of(self.unreachable()))

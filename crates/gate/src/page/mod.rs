@@ -186,7 +186,11 @@ impl Page {
             service: &self.service,
             state: state.name(),
             is_in: state.is_in(),
-            ask_in_s: view.ask_in_s,
+            ask_in_s: view.ask_in_s.map(|ask| match view.left_s {
+                // The end of a session is not to come as a surprise.
+                Some(left) => ask.min((left / 2).max(5)),
+                None => ask,
+            }),
             reload_in_s: view.ask_in_s.map(|ask| ask.max(self.reload_least_s())),
             failed: say("failed"),
             to,

@@ -60,7 +60,10 @@
     }
     show(turn);
     tell(standing(), hadFailed);
-    later(Math.max(1, turn.ask_in_s || 60));
+    // The end of a session is not to come as a surprise.
+    var pause = turn.ask_in_s || 60;
+    if (turn.left_s !== null) pause = Math.min(pause, Math.max(5, turn.left_s / 2));
+    later(Math.max(1, pause));
   }
 
   // Pauses grow, and differ from one browser to the next: all of those who were cut off at once would else be back

@@ -1,5 +1,5 @@
-// For a portal's own pages: says when the session ends soon or is over, and nothing else. One element, at the foot of
-// the page, which can be put away; its classes begin with `preau-`.
+// For a portal's own pages: says when the session ends soon or is over, in one element that can be put away.
+// Its classes begin with `preau-`.
 (function () {
   'use strict';
   if (!window.XMLHttpRequest || !window.JSON || window.preauSession) return;
@@ -70,7 +70,7 @@
     if (turn.page && (turn.state === 'ending' || isGone)) show(turn.state, turn.page);
     else { clear(); putAway = ''; }
     // Over is over; whoever has no session needs no banner.
-    if (isIn) later(Math.max(5, Math.min(turn.ask_in_s || 60, 60)));
+    if (isIn) later(Math.max(5, Math.min(turn.ask_in_s || 60, (turn.left_s || 120) / 2)));
     else if (!isGone) later(60);
   }
 
