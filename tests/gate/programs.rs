@@ -149,7 +149,7 @@ impl Program {
                      LoadModule headers_module {APACHE}/mod_headers.so\n\
                      LoadModule proxy_module {APACHE}/mod_proxy.so\n\
                      LoadModule proxy_http_module {APACHE}/mod_proxy_http.so\n\
-                     User nobody\nGroup nogroup\n"
+                     MaxKeepAliveRequests 0\nThreadsPerChild 64\nMaxRequestWorkers 256\nUser nobody\nGroup nogroup\n"
                 );
                 let file = place("apache/preau.conf", &with_ports(&begin, site, port), &[]);
                 command.args(["-D", "FOREGROUND", "-f"]).arg(file);

@@ -19,6 +19,8 @@ use crate::{Crowd, Scene};
 
 /// A request takes no longer, or has failed.
 const WITHIN: Duration = Duration::from_secs(15);
+/// Connections are kept for less than the five seconds that some servers allow: what is sent as they close is lost.
+const IDLE: Duration = Duration::from_secs(4);
 const LONGEST_BODY: usize = 4 << 20;
 const MOST_REDIRECTS: usize = 6;
 /// Paths of the gate's own begin so.
@@ -40,7 +42,7 @@ impl Http {
             connector.set_nodelay(true);
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(10))
+                .pool_idle_timeout(IDLE)
                 .build(connector)
         };
         let mut clients: Vec<_> = crowd.from.iter().map(|ip| client(Some(*ip))).collect();

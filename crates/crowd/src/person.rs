@@ -201,14 +201,19 @@ impl Person {
             .saturating_record(micros(since.elapsed()));
     }
 
+    /// Says so, and once more where that seems not to have been heard.
     async fn leave(&mut self) -> bool {
-        match self.browser.post("/preau/leave", "").await {
-            Ok(answer) => answer.status.is_success() || answer.status == 503,
-            Err(why) => {
-                self.fail(why).await;
-                false
+        for _ in 0..2 {
+            match self.browser.post("/preau/leave", "").await {
+                Ok(answer) if answer.status.is_success() => return true,
+                Ok(answer) => {
+                    let what = format!("{} for leaving", answer.status.as_str());
+                    self.scene.ledger.lock().refuse(&what);
+                }
+                Err(why) => self.fail(why).await,
             }
         }
+        false
     }
 
     async fn pause(&mut self, seconds: Option<u32>) {
