@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
 use crate::fields;
+use crate::open_files;
 use crate::output::print_line;
 use crate::serve::start_log;
 use crate::settings::{Log, LogFormat};
@@ -160,6 +161,9 @@ impl Args {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    let connections = config.limits.connections as u64;
+    // A proxy has two for each request.
+    open_files::allow(connections.saturating_mul(1 + u64::from(config.upstream.is_some())));
     let gate = Gate::start(config).await.map_err(failure)?;
     let (listen, admin) = (gate.listen(), gate.admin());
     tracing::info!(%listen, %admin, ext_authz = ?gate.ext_authz(), "the gate serves");

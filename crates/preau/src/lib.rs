@@ -20,6 +20,7 @@ mod lease;
 mod local;
 mod member;
 mod mode;
+mod open_files;
 mod output;
 #[doc(hidden)]
 pub mod parts;
