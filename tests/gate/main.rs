@@ -14,6 +14,7 @@
 #[allow(dead_code, reason = "other whole-system tests do more to a cluster")]
 mod harness;
 
+mod api;
 mod browser;
 mod kill;
 mod portal;

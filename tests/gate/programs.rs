@@ -232,25 +232,27 @@ fn on_path(name: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("{name} is not installed"))
 }
 
-/// A Python environment with the packages, made once for each target directory.
 fn venv() -> Result<PathBuf, String> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("proxies-venv");
-        let done = venv.join("packages");
-        let wanted = PACKAGES.join("\n");
-        if std::fs::read_to_string(&done).is_ok_and(|packages| packages == wanted) {
-            return Ok(venv);
-        }
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv))?;
-        run(Command::new(venv.join("bin/python"))
-            .args(["-m", "pip", "install", "--disable-pip-version-check"])
-            .args(["--quiet", "--only-binary", ":all:"])
-            .args(PACKAGES))?;
-        std::fs::write(done, wanted).map_err(|error| error.to_string())?;
-        Ok(venv)
-    })
-    .clone()
+    MADE.get_or_init(|| python_with("proxies-venv", PACKAGES))
+        .clone()
+}
+
+/// A Python environment with the packages, made once for each target directory.
+pub fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let done = venv.join("packages");
+    let wanted = packages.join("\n");
+    if std::fs::read_to_string(&done).is_ok_and(|packages| packages == wanted) {
+        return Ok(venv);
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&venv))?;
+    run(Command::new(venv.join("bin/python"))
+        .args(["-m", "pip", "install", "--disable-pip-version-check"])
+        .args(["--quiet", "--only-binary", ":all:"])
+        .args(packages))?;
+    std::fs::write(done, wanted).map_err(|error| error.to_string())?;
+    Ok(venv)
 }

@@ -68,6 +68,9 @@ pub enum Change {
 }
 
 impl Answer {
+    /// What it is called where somebody is to come back.
+    pub const INVITED: &'static str = "invited";
+
     fn of(view: View) -> Self {
         Self::Stands(view, Change::Keep)
     }
@@ -75,7 +78,7 @@ impl Answer {
     /// The state's name.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Invited(_) => "invited",
+            Self::Invited(_) => Self::INVITED,
             Self::Stands(view, _) => view.state.name(),
         }
     }

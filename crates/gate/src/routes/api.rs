@@ -10,6 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use client::tokens::{Kind, MAX_TOKEN_CHARS};
 use serde::Serialize;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -20,14 +21,23 @@ use crate::desk::{Answer, Change, Showing, Visitor};
 use crate::metrics::Way;
 use crate::view;
 
+/// What the names of states mean.
+const STATES: &str = "`invited`: come back for a place; `waiting`, `before` (opening), `paused`, `checking`: a place \
+    in the queue; `seated`, `ending`: in; `lost`, `over`: arrive anew; `unreachable`, `closed`, `full`, `too-many`: ask \
+    again.";
+const MODES: [quota::Mode; 5] = [
+    quota::Mode::Open,
+    quota::Mode::Paused,
+    quota::Mode::Draining,
+    quota::Mode::Frozen,
+    quota::Mode::Closed,
+];
 const NO_TOKEN: &str = "Authorization: expected `Bearer` and a token, as POST /v1/arrive gives";
 
 /// How somebody stands.
 #[derive(Debug, Serialize, ToSchema)]
 struct Turn {
-    /// `invited`: come back for a place; `waiting`, `before` (opening), `paused`, `checking`: a place in the queue;
-    /// `seated`, `ending`: in; `lost`, `over`: arrive anew; `unreachable`, `closed`, `full`, `too-many`: ask again.
-    #[schema(example = "waiting")]
+    #[schema(schema_with = states)]
     state: &'static str,
     /// The token to show from now on, where it is another than the one that was shown.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +86,8 @@ struct Status {
     pool: String,
     /// The region that the gate leases for.
     region: String,
-    /// `open`, `paused`, `draining`, `frozen` or `closed`.
+    /// Whether people are let in.
+    #[schema(schema_with = modes)]
     mode: &'static str,
     /// Why, in the operator's words; may be empty.
     reason: String,
@@ -86,6 +97,32 @@ struct Status {
     waiting: u64,
     /// Whether the coordinator answers.
     connected: bool,
+}
+
+/// The names of all states that the API answers with.
+fn states() -> Object {
+    let names = view::State::ALL.map(view::State::name);
+    // Apps have no cookies, so are never told that they keep none.
+    let told = names
+        .into_iter()
+        .filter(|name| *name != view::State::NoCookies.name());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(STATES))
+        .enum_values(Some(
+            std::iter::once(Answer::INVITED)
+                .chain(told)
+                .collect::<Vec<_>>(),
+        ))
+        .build()
+}
+
+/// The names of all modes of a pool.
+fn modes() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(MODES.map(mode)))
+        .build()
 }
 
 #[derive(OpenApi)]
@@ -167,7 +204,8 @@ async fn arrive(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     get, path = "/v1/ticket", tag = "queue", security(("token" = [])),
     responses(
         (status = 200, description = "How one stands", body = Turn),
-        (status = 401, description = "No token, or one that is good for nothing: arrive", body = Problem),
+        (status = 401, description = "No token, or one that is good for nothing: arrive", body = Problem,
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
         (status = 404, description = "The place or the session is gone: arrive anew", body = Turn),
         (status = 429, description = "Too many requests", body = Turn,
             headers(("Retry-After" = u32, description = "Seconds"))),
@@ -193,7 +231,8 @@ async fn ticket(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     delete, path = "/v1/ticket", tag = "queue", security(("token" = [])),
     responses(
         (status = 204, description = "It is given up, or was gone"),
-        (status = 401, description = "No token", body = Problem),
+        (status = 401, description = "No token", body = Problem,
+            headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
     ),
 )]
 async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
