@@ -25,7 +25,7 @@ core.register_action("preau", { "http-req" }, function(txn)
         end
     end
 
-    local answer = core.httpclient():get({ url = GATE, headers = headers, timeout = 2000 })
+    local answer = core.httpclient():get({ url = GATE, headers = headers, timeout = 5000 })
     txn:set_var("txn.preau", answer and answer.status or 0)
     local cookie = answer and answer.headers and answer.headers["set-cookie"]
     if cookie then

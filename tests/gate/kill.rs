@@ -10,7 +10,7 @@ use crate::programs::Program;
 use crate::site::{Site, check, crowd};
 
 const CAPACITY: usize = 40;
-const PEOPLE: usize = 400;
+const PEOPLE: usize = 280;
 /// As long as it takes to elect a leader, or to ask of every ticket that a gate does not know any more.
 const OVERTAKING_S: u32 = 12;
 

@@ -81,7 +81,7 @@ impl Program {
         match self {
             Self::Nginx => {
                 let second = match site.second_gate() {
-                    Some(gate) => format!("server 127.0.0.1:{} backup;", gate.port),
+                    Some(gate) => format!("server 127.0.0.1:{} backup max_fails=0;", gate.port),
                     None => SECOND_GATE.to_owned(),
                 };
                 let changes = [
@@ -197,7 +197,7 @@ impl Drop for Running {
 }
 
 /// How nginx's file has another gate, as a remark.
-const SECOND_GATE: &str = "# server 127.0.0.1:8081 backup;";
+const SECOND_GATE: &str = "# server 127.0.0.1:8081 backup max_fails=0;";
 const APACHE: &str = "/usr/lib/apache2/modules";
 
 fn deploy() -> PathBuf {
