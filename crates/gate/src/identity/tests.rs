@@ -316,6 +316,28 @@ fn a_secret_is_shared_with_the_login() {
 }
 
 #[test]
+fn two_logins_people_of_the_same_name_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, SECRET).unwrap();
+    let config: Config = serde_json::from_value(json!({ "secret": path })).unwrap();
+    let identity = Identity::new(&config).unwrap();
+    let person = |others| {
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let token = sign(Algorithm::HS256, None, &key, &claims(others));
+        let headers = by_header("x-preau-identity", &token);
+        identity.person(&headers).unwrap().unwrap()
+    };
+    let here = person(json!({}));
+    assert_eq!(here, person(json!({})));
+    assert_ne!(here, person(json!({ "iss": "https://another.example" })));
+    // Nor do they meet where one name ends as the other begins.
+    let apart = [("ab", "c"), ("a", "bc"), ("", "abc")];
+    let [a, b, c] = apart.map(|(iss, sub)| person(json!({ "iss": iss, "sub": sub })));
+    assert!(a != b && b != c && a != c);
+}
+
+#[test]
 fn a_configuration_is_whole() {
     let field = |config: Value| {
         let config: Config = serde_json::from_value(config).unwrap();
