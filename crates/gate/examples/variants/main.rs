@@ -30,7 +30,7 @@ pub fn write(directory: &Path, texts: Option<PathBuf>) -> Result<(), Box<dyn std
                 "Cahier de textes de la semaine (PDF)",
                 "https://example.org/cahier",
             ),
-            ("Lumni : des cours en vidéo", "https://example.org/lumni"),
+            ("Des cours en vidéo", "https://example.org/videos"),
         ]
         .map(|(text, url)| Link {
             text: text.into(),

@@ -4,7 +4,7 @@ use quota::Wait;
 
 use super::{State, View};
 
-const REASON: &str = "Travaux sur le réseau jusqu’à 9 h 15. Merci de votre patience ! <b>&</b>";
+const REASON: &str = "Travaux sur le réseau jusqu’à 9 h 15. Merci de votre patience !";
 
 pub fn views() -> Vec<(&'static str, View)> {
     let now = std::time::UNIX_EPOCH
