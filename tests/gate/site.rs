@@ -168,7 +168,7 @@ pub fn crowd(port: u16, people: usize) -> Crowd {
         pages: 2,
         assets: 2,
         leave: 1.0,
-        hurry: 20.0,
+        hurry: 10.0,
         patience: Duration::from_secs(120),
         ..Crowd::at(&format!("http://127.0.0.1:{port}")).unwrap()
     }
