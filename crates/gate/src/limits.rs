@@ -127,7 +127,7 @@ struct Meter {
     /// When each bucket is empty again, in nanoseconds.
     rows: [Box<[AtomicU64]>; ROWS],
     /// Nobody can know who shares a cell with whom.
-    seeds: [RandomState; ROWS],
+    seed: RandomState,
 }
 
 impl Meter {
@@ -138,15 +138,17 @@ impl Meter {
             each,
             ahead: each.saturating_mul(burst.max(1).into()),
             rows: std::array::from_fn(|_| row()),
-            seeds: std::array::from_fn(|_| RandomState::new()),
+            seed: RandomState::new(),
         }
     }
 
     fn take(&self, key: impl Hash, now: Duration) -> Result<(), Duration> {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let mut wait = u64::MAX;
-        for (row, seed) in self.rows.iter().zip(&self.seeds) {
-            let at = seed.hash_one(&key) as usize % CELLS;
+        // One hash has a place for each row, in bits of its own.
+        let hash = self.seed.hash_one(&key);
+        for (row, at) in self.rows.iter().zip([hash, hash >> 32]) {
+            let at = at as usize % CELLS;
             wait = wait.min(self.pour(&row[at], now));
         }
         match wait {
