@@ -16,6 +16,7 @@ mod harness;
 
 mod api;
 mod browser;
+mod cut_off;
 mod kill;
 mod portal;
 mod probe;

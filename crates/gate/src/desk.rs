@@ -473,7 +473,10 @@ impl Desk {
 
     fn is_cut_off(&self) -> bool {
         self.glance().is_none_or(|glance| {
-            !glance.status.lease.connected && glance.connected_at.elapsed() >= SILENT_FOR
+            let lease = &glance.status.lease;
+            let has_run_out = lease.expires_in <= glance.at.elapsed();
+            let is_silent = glance.connected_at.elapsed() >= SILENT_FOR;
+            !lease.connected && (has_run_out || is_silent)
         })
     }
 
