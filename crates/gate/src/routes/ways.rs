@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, request};
+use axum::http::{HeaderMap, StatusCode, request};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 
 use crate::app::{App, no_store, peer};
-use crate::desk::{Answer, Showing};
+use crate::desk::{Answer, Showing, Visitor};
 use crate::drain::drain;
 use crate::metrics::Way;
+use crate::visitor::Wanted;
 
 pub fn router() -> Router<Arc<App>> {
     Router::new()
@@ -35,33 +36,21 @@ async fn auth(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
 
 /// The answer to who was not let through: what nginx passes on.
 async fn wait(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    drain(&parts.headers, body).await;
-    let names = ("x-original-uri", "x-original-method");
-    let Some(wanted) = app
-        .reader
-        .wanted(peer(&parts), &parts.headers, names.0, names.1)
-    else {
-        return unheard(names.0);
-    };
-    let visitor = app.visitor(&parts);
-    let answer = app.desk.look(&visitor, Showing::Sign).await;
-    app.turn_away(Way::Forward, &answer, &visitor, &wanted, &parts.headers)
+    let (wanted, visitor, answer, headers) =
+        match asked(&app, request, "x-original-uri", "x-original-method").await {
+            Ok(asked) => asked,
+            Err(header) => return unheard(header),
+        };
+    app.turn_away(Way::Forward, &answer, &visitor, &wanted, &headers)
 }
 
 /// Both in one: 200 lets through, and anything else is passed on. What Traefik and Caddy ask.
 async fn forward(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    drain(&parts.headers, body).await;
-    let names = ("x-forwarded-uri", "x-forwarded-method");
-    let Some(wanted) = app
-        .reader
-        .wanted(peer(&parts), &parts.headers, names.0, names.1)
-    else {
-        return unheard(names.0);
-    };
-    let visitor = app.visitor(&parts);
-    let answer = app.desk.look(&visitor, Showing::Sign).await;
+    let (wanted, visitor, answer, headers) =
+        match asked(&app, request, "x-forwarded-uri", "x-forwarded-method").await {
+            Ok(asked) => asked,
+            Err(header) => return unheard(header),
+        };
     match &answer {
         Answer::Stands(view, _) if view.state.is_in() => {
             app.answered(Way::Forward, &answer, &visitor);
@@ -69,8 +58,23 @@ async fn forward(State(app): State<Arc<App>>, request: Request) -> Response {
             app.set_cookie(&mut response, &answer, &visitor);
             no_store(response)
         }
-        _ => app.turn_away(Way::Forward, &answer, &visitor, &wanted, &parts.headers),
+        _ => app.turn_away(Way::Forward, &answer, &visitor, &wanted, &headers),
     }
+}
+
+/// Who wants what by the headers of a proxy, and how they stand; or the header that is missing.
+async fn asked(
+    app: &App,
+    request: Request,
+    uri: &'static str,
+    method: &str,
+) -> Result<(Wanted, Visitor, Answer, HeaderMap), &'static str> {
+    let (parts, body) = request.into_parts();
+    drain(&parts.headers, body).await;
+    let wanted = app.reader.wanted(peer(&parts), &parts.headers, uri, method);
+    let (wanted, visitor) = (wanted.ok_or(uri)?, app.visitor(&parts));
+    let answer = app.desk.look(&visitor, Showing::Sign).await;
+    Ok((wanted, visitor, answer, parts.headers))
 }
 
 fn unheard(header: &str) -> Response {
