@@ -13,7 +13,7 @@ use axum::http::{StatusCode, request};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::address::truncated;
-use crate::desk::{Answer, Change, Desk, Visitor};
+use crate::desk::{Answer, Desk, Visitor};
 use crate::metrics::{Metrics, Way};
 use crate::page::Page;
 use crate::routes::api;
@@ -65,7 +65,7 @@ impl App {
     ) -> Response {
         self.answered(way, answer, visitor);
         let mut response = match answer {
-            Answer::Stands(view, _) if view.state.is_in() => again(&wanted.to),
+            answer if answer.is_in() => again(&wanted.to),
             Answer::Invited(_) if wanted.is_navigation => see_other(&enter(&wanted.to)),
             Answer::Stands(view, _) if wanted.is_navigation => self.page(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -114,8 +114,7 @@ impl App {
 
     /// Has the browser forget.
     pub fn clear_cookie(&self, response: &mut Response) {
-        let gone = Answer::Stands(View::of(crate::view::State::Over), Change::Clear);
-        if let Some(cookie) = self.reader.cookies.set(&gone, None) {
+        if let Some(cookie) = self.reader.cookies.clear() {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
     }

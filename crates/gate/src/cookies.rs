@@ -50,7 +50,6 @@ impl Cookies {
             Answer::Invited(invitation) => self.keep(invitation, INVITED_FOR_S),
             Answer::Stands(_, Change::Keep) => None,
             Answer::Stands(_, Change::Set(token, good_for_s)) => self.keep(token, *good_for_s),
-            Answer::Stands(_, Change::Clear) => self.clear(),
         }
     }
 

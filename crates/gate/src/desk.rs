@@ -63,8 +63,6 @@ pub enum Change {
     Keep,
     /// This takes its place, for so many seconds.
     Set(String, u32),
-    /// It is of no use any more.
-    Clear,
 }
 
 impl Answer {
@@ -73,6 +71,11 @@ impl Answer {
 
     fn of(view: View) -> Self {
         Self::Stands(view, Change::Keep)
+    }
+
+    /// Whether they may use the portal.
+    pub fn is_in(&self) -> bool {
+        matches!(self, Self::Stands(view, _) if view.state.is_in())
     }
 
     /// The state's name.
@@ -205,10 +208,7 @@ impl Desk {
 
     /// Somebody gives up the place or the session. Says how they stand then.
     pub fn leave(&self, visitor: &Visitor) -> View {
-        let held = visitor
-            .person
-            .as_ref()
-            .and_then(|who| self.people.token(who));
+        let held = self.held(visitor);
         if let Some(front) = self.front.get() {
             for token in visitor.token.iter().chain(&held) {
                 // What is not known can't be left, and is as good as left.
@@ -234,10 +234,7 @@ impl Desk {
         let Some(front) = self.front.get() else {
             return Ok(Answer::of(self.unreachable()));
         };
-        let held = visitor
-            .person
-            .as_ref()
-            .and_then(|who| self.people.token(who));
+        let held = self.held(visitor);
         if let Some(token) = held.filter(|token| visitor.token.as_ref() != Some(token))
             && let Some(answer) = self.shown(front, &token, showing, true).await
         {
@@ -367,6 +364,12 @@ impl Desk {
         answer
     }
 
+    /// The token of the place that a person is known to have.
+    fn held(&self, visitor: &Visitor) -> Option<String> {
+        let person = visitor.person.as_ref()?;
+        self.people.token(person)
+    }
+
     /// Remembers where a person has the place.
     fn note(&self, visitor: &Visitor, answer: &Answer) {
         let (Some(person), Answer::Stands(view, change)) = (&visitor.person, answer) else {
@@ -375,7 +378,6 @@ impl Desk {
         let token = match change {
             Change::Set(token, _) => Some(token),
             Change::Keep => visitor.token.as_ref(),
-            Change::Clear => None,
         };
         if let Some(token) = token
             && (view.state.is_in() || view.state.is_queued())

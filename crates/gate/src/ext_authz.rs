@@ -9,7 +9,7 @@ use axum::response::Response as HttpResponse;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
-use crate::desk::{Answer, Showing};
+use crate::desk::Showing;
 use crate::metrics::Way;
 use crate::visitor::Wanted;
 
@@ -64,26 +64,19 @@ impl Authorization for Checks {
             .reader
             .visitor(peer.map(|ip| (ip, 0).into()), &headers);
         let answer = self.app.desk.look(&visitor, Showing::Sign).await;
-        let verdict = match &answer {
-            Answer::Stands(view, _) if view.state.is_in() => {
-                self.app.answered(Way::Envoy, &answer, &visitor);
-                let mut response = HttpResponse::default();
-                self.app.set_cookie(&mut response, &answer, &visitor);
-                let response_headers_to_add = options(response.headers());
-                (
-                    OK,
-                    Verdict::OkResponse(v3::OkHttpResponse {
-                        response_headers_to_add,
-                    }),
-                )
-            }
-            _ => {
-                let way = Way::Envoy;
-                let response = self
-                    .app
-                    .turn_away(way, &answer, &visitor, &wanted, &headers);
-                (DENIED, Verdict::DeniedResponse(denied(response).await))
-            }
+        let verdict = if answer.is_in() {
+            self.app.answered(Way::Envoy, &answer, &visitor);
+            let mut response = HttpResponse::default();
+            self.app.set_cookie(&mut response, &answer, &visitor);
+            let response_headers_to_add = options(response.headers());
+            let ok = v3::OkHttpResponse {
+                response_headers_to_add,
+            };
+            (OK, Verdict::OkResponse(ok))
+        } else {
+            let app = &self.app;
+            let response = app.turn_away(Way::Envoy, &answer, &visitor, &wanted, &headers);
+            (DENIED, Verdict::DeniedResponse(denied(response).await))
         };
         Ok(Response::new(v3::CheckResponse {
             status: Some(v3::Status { code: verdict.0 }),

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
 use crate::config::{Config, ConfigError};
-use crate::desk::{Answer, Showing, Visitor};
+use crate::desk::{Answer, Change, Showing, Visitor};
 use crate::drain::drain;
 use crate::metrics::Way;
 use crate::visitor::Wanted;
@@ -102,7 +102,7 @@ impl Proxy {
             {
                 match desk.look(&visitor, Showing::Sign).await {
                     Answer::Stands(view, change) if view.state.is_in() => {
-                        if let crate::desk::Change::Set(token, _) = change {
+                        if let Change::Set(token, _) = change {
                             visitor.token = Some(token);
                         }
                     }
@@ -119,25 +119,21 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
     let app = &proxy.app;
     let visitor = app.visitor(&parts);
     let answer = app.desk.look(&visitor, Showing::Sign).await;
-    match &answer {
-        Answer::Stands(view, _) if view.state.is_in() => {
-            app.answered(Way::Proxy, &answer, &visitor);
-            let tunnel = CancellationToken::new();
-            let guard = proxy.attend(visitor.clone(), tunnel.clone());
-            parts.extensions.insert(TunnelGuard::new(guard));
-            parts.extensions.insert(TunnelCancellation(tunnel));
-            let request = Request::from_parts(parts, body);
-            let mut response = match proxy.portal.proxy_request(request).await {
-                Ok(response) => response.into_response(),
-                Err(never) => match never {},
-            };
-            app.set_cookie(&mut response, &answer, &visitor);
-            response
-        }
-        _ => {
-            drain(&parts.headers, body).await;
-            let wanted = Wanted::of(&parts.method, &parts.uri, &parts.headers);
-            app.turn_away(Way::Proxy, &answer, &visitor, &wanted, &parts.headers)
-        }
+    if !answer.is_in() {
+        drain(&parts.headers, body).await;
+        let wanted = Wanted::of(&parts.method, &parts.uri, &parts.headers);
+        return app.turn_away(Way::Proxy, &answer, &visitor, &wanted, &parts.headers);
     }
+    app.answered(Way::Proxy, &answer, &visitor);
+    let tunnel = CancellationToken::new();
+    let guard = proxy.attend(visitor.clone(), tunnel.clone());
+    parts.extensions.insert(TunnelGuard::new(guard));
+    parts.extensions.insert(TunnelCancellation(tunnel));
+    let request = Request::from_parts(parts, body);
+    let mut response = match proxy.portal.proxy_request(request).await {
+        Ok(response) => response.into_response(),
+        Err(never) => match never {},
+    };
+    app.set_cookie(&mut response, &answer, &visitor);
+    response
 }

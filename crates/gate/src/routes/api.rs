@@ -319,7 +319,7 @@ impl Turn {
                 state,
                 token: match change {
                     Change::Set(token, _) => Some(token.clone()),
-                    Change::Keep | Change::Clear => None,
+                    Change::Keep => None,
                 },
                 ahead: view.ahead,
                 wait: view.wait.map(|wait| Wait {

@@ -66,7 +66,7 @@ async fn come(
         )
     };
     let mut response = match &answer {
-        Answer::Stands(view, _) if view.state.is_in() => see_other(asked.to()),
+        answer if answer.is_in() => see_other(asked.to()),
         Answer::Stands(view, _) => page(view),
         Answer::Invited(_) if visitor.token.is_some() => see_other(&enter(asked.to())),
         Answer::Invited(_) => page(&View::of(view::State::NoCookies)),
@@ -125,19 +125,13 @@ async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
     response
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Back {
-    to: String,
-}
-
 /// Somebody whose place or session is gone comes anew.
 async fn again(
     State(app): State<Arc<App>>,
     parts: request::Parts,
-    Form(back): Form<Back>,
+    Form(asked): Form<Asked>,
 ) -> Response {
-    let to = local(&back.to).unwrap_or("/");
+    let to = asked.to();
     let before = app.visitor(&parts);
     let visitor = Visitor {
         token: None,

@@ -26,10 +26,10 @@ async fn auth(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
     let visitor = app.visitor(&parts);
     let answer = app.desk.look(&visitor, Showing::Sign).await;
     app.answered(Way::Auth, &answer, &visitor);
-    let mut response = match &answer {
-        Answer::Stands(view, _) if view.state.is_in() => StatusCode::NO_CONTENT.into_response(),
-        _ => return no_store(StatusCode::UNAUTHORIZED.into_response()),
-    };
+    if !answer.is_in() {
+        return no_store(StatusCode::UNAUTHORIZED.into_response());
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
     app.set_cookie(&mut response, &answer, &visitor);
     no_store(response)
 }
@@ -51,15 +51,13 @@ async fn forward(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(asked) => asked,
             Err(header) => return unheard(header),
         };
-    match &answer {
-        Answer::Stands(view, _) if view.state.is_in() => {
-            app.answered(Way::Forward, &answer, &visitor);
-            let mut response = StatusCode::OK.into_response();
-            app.set_cookie(&mut response, &answer, &visitor);
-            no_store(response)
-        }
-        _ => app.turn_away(Way::Forward, &answer, &visitor, &wanted, &headers),
+    if !answer.is_in() {
+        return app.turn_away(Way::Forward, &answer, &visitor, &wanted, &headers);
     }
+    app.answered(Way::Forward, &answer, &visitor);
+    let mut response = StatusCode::OK.into_response();
+    app.set_cookie(&mut response, &answer, &visitor);
+    no_store(response)
 }
 
 /// Who wants what by the headers of a proxy, and how they stand; or the header that is missing.
