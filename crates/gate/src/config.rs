@@ -191,7 +191,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of a request's body to the portal, where the gate is its proxy; 0 for no bound.
     pub upload_bytes: u64,
-    /// Seconds in which the portal has to begin its answer, where the gate is its proxy.
+    /// Seconds in which the portal has to begin its answer, or to take more of a body, where the gate is its proxy;
+    /// what is awaited from the body's sender does not count.
     pub upstream_s: u32,
     /// Polls a second that waiting people are asked for at the most, as far as `silence_s` lets them be apart.
     pub polls_per_s: u32,

@@ -26,7 +26,7 @@ use crate::limits::Limits;
 use crate::opening;
 use crate::pace::Pace;
 use crate::page::{Page, PageConfig, PageError};
-use crate::proxy::Proxy;
+use crate::proxy::{Portal, Proxy};
 use crate::routes;
 use crate::server::{self, Bounds};
 use crate::visitor::Reader;
@@ -111,6 +111,7 @@ impl Gate {
             .transpose()?;
         let last_life = config.state.as_deref().map(LastLife::open).transpose()?;
         let app = app(&config)?;
+        let portal = Portal::new(&config)?;
         let (public, listen) = bind("listen", config.listen).await?;
         let (private, admin) = bind("admin", config.admin).await?;
         let envoy = match config.ext_authz {
@@ -119,8 +120,8 @@ impl Gate {
         };
         let stop = CancellationToken::new();
         let mut router = routes::router(&app, config.limits.body_bytes);
-        if let Some(proxy) = Proxy::new(&config, &app)? {
-            router = router.merge(proxy.router());
+        if let Some(portal) = portal {
+            router = router.merge(Proxy::new(&app, portal).router());
         }
         let mut tasks = JoinSet::new();
         let (public_bounds, private_bounds) = bounds(&config);

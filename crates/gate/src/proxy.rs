@@ -1,87 +1,44 @@
 //! The gate as the portal's own reverse proxy.
 
+mod forwarded;
+mod portal;
+mod turn;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, Uri};
-use axum::response::{IntoResponse as _, Response};
-use axum_reverse_proxy::{
-    HostBehaviour, ProxyPolicy, ReverseProxy, TunnelCancellation, TunnelGuard,
-};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use axum::http::Request;
+use axum::http::header::SET_COOKIE;
+use axum::response::Response;
+use axum_reverse_proxy::{TunnelCancellation, TunnelGuard};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
-use crate::config::{Config, ConfigError};
 use crate::desk::{Answer, Change, Showing, Visitor};
 use crate::drain::drain;
 use crate::metrics::Way;
 use crate::visitor::Wanted;
 
-/// A connection to the portal that is not there after so long is given up.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// A connection to the portal that nobody has used for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
+pub use portal::Portal;
+
 /// A tunnel or a long answer is a sign of its user, so often.
 const SIGN_EVERY: Duration = Duration::from_secs(15);
 
-/// The way to the portal.
+/// The portal, for whoever may use it.
 #[derive(Clone)]
 pub struct Proxy {
     app: Arc<App>,
-    portal: ReverseProxy<HttpsConnector<HttpConnector>>,
+    portal: Portal,
 }
 
 impl Proxy {
-    /// The way to `config.upstream`; `None` where there is none.
-    ///
-    /// # Errors
-    /// Where the address can't be one, or there are no certificates to trust.
-    pub fn new(config: &Config, app: &Arc<App>) -> Result<Option<Self>, ConfigError> {
-        let Some(upstream) = &config.upstream else {
-            return Ok(None);
-        };
-        let expected = "http://host:port or https://host, without a path";
-        let refuse = || ConfigError::new("upstream", format!("{upstream:?}"), expected);
-        let uri: Uri = upstream.parse().map_err(|_| refuse())?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !is_http || uri.authority().is_none() || uri.path() != "/" || uri.query().is_some() {
-            return Err(refuse());
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
-        connector.set_nodelay(true);
-        connector.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(tokio_rustls::rustls::crypto::ring::default_provider())
-            .map_err(|why| ConfigError::new("upstream", why, "the system's certificates to trust"))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        let mut policy = ProxyPolicy::new()
-            .with_host_behaviour(HostBehaviour::Preserve)
-            .with_upstream_timeout(Duration::from_secs(config.limits.upstream_s.into()));
-        if config.limits.upload_bytes > 0 {
-            policy = policy.with_max_request_body_bytes(config.limits.upload_bytes);
-        }
-        if config.https.is_some() {
-            policy = policy.with_public_scheme("https");
-        }
-        let portal = ReverseProxy::new_with_client("", upstream, client).with_policy(policy);
-        Ok(Some(Self {
-            app: Arc::clone(app),
-            portal,
-        }))
+    /// Lets people through to a portal as the desk says.
+    pub fn new(app: &Arc<App>, portal: Portal) -> Self {
+        let app = Arc::clone(app);
+        Self { app, portal }
     }
 
     /// All that is not the gate's own.
@@ -130,10 +87,10 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
     parts.extensions.insert(TunnelGuard::new(guard));
     parts.extensions.insert(TunnelCancellation(tunnel));
     let request = Request::from_parts(parts, body);
-    let mut response = match proxy.portal.proxy_request(request).await {
-        Ok(response) => response.into_response(),
-        Err(never) => match never {},
-    };
-    app.set_cookie(&mut response, &answer, &visitor);
+    let mut response = proxy.portal.ask(request).await;
+    let cookie = app.reader.cookies.set(&answer, visitor.token.as_deref());
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
     response
 }

@@ -115,7 +115,7 @@ fn the_waiting_rooms_file_is_right_and_its_limits_are_stated() {
             limits.upload_bytes,
         ),
         (
-            "seconds until the portal begins to answer",
+            "seconds until the portal begins to answer, or takes more of a body, while nothing is awaited from its sender",
             limits.upstream_s.into(),
         ),
         (
