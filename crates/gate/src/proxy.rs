@@ -1,5 +1,6 @@
 //! The gate as the portal's own reverse proxy.
 
+mod caches;
 mod forwarded;
 mod portal;
 mod turn;
@@ -90,6 +91,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
     let mut response = proxy.portal.ask(request).await;
     let cookie = app.reader.cookies.set(&answer, visitor.token.as_deref());
     if let Some(cookie) = cookie {
+        caches::keep_private(response.headers_mut());
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     response
