@@ -65,10 +65,8 @@ fn goals(report: &Report, html: &mut String) -> std::fmt::Result {
     *html += "<h2>What is to be reached</h2>\n<table>\n\
               <tr><th>ratio</th><th class=\"n\">median</th><th class=\"n\">of all runs</th><th>wanted</th><th></th></tr>\n";
     for goal in &report.goals {
-        let (class, said) = match goal.met {
-            true => ("met", "reached"),
-            false => ("missed", "missed"),
-        };
+        let class = if goal.met { "met" } else { "missed" };
+        let said = goal.said().to_lowercase();
         let reached = goal.reached;
         writeln!(
             html,

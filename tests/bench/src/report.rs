@@ -73,8 +73,10 @@ pub struct Goal {
     /// In words.
     pub wanted: String,
     pub reached: Spread,
-    /// Whether the median is as wanted.
+    /// Whether the median is as wanted,
     pub met: bool,
+    /// and whether all runs are.
+    pub met_in_every_run: bool,
 }
 
 impl Goal {
@@ -85,6 +87,7 @@ impl Goal {
             wanted: format!("at least {bound}"),
             reached,
             met: reached.median >= bound,
+            met_in_every_run: reached.lowest >= bound,
         })
     }
 
@@ -95,6 +98,7 @@ impl Goal {
             wanted: format!("at most {bound}"),
             reached,
             met: reached.median <= bound,
+            met_in_every_run: reached.highest <= bound,
         })
     }
 }
@@ -243,8 +247,17 @@ impl Goal {
             self.reached.lowest,
             self.reached.highest,
             self.wanted,
-            if self.met { "reached" } else { "MISSED" }
+            self.said()
         )
+    }
+
+    /// How it came out.
+    pub const fn said(&self) -> &'static str {
+        match (self.met, self.met_in_every_run) {
+            (true, true) => "reached",
+            (true, false) => "reached by the median, not in every run",
+            (false, _) => "MISSED",
+        }
     }
 }
 
@@ -304,6 +317,28 @@ pub mod tests {
         assert!(text.contains("before each run: 1 %, 3 %"), "{text}");
         assert!(text.contains("grants: 6.00 (5.50 to 6.50), wanted at least 5: reached"));
         assert!(text.contains("p50: 6.00 (5.50 to 6.50), wanted at most 1.5: MISSED"));
+    }
+
+    #[test]
+    fn a_goal_that_some_runs_miss_is_not_simply_reached() {
+        let at_least = |bound, runs: &[f64]| {
+            Goal::at_least(bound, "a".into(), Spread::of(runs.iter().copied())).unwrap()
+        };
+        let at_most = |bound, runs: &[f64]| {
+            Goal::at_most(bound, "a".into(), Spread::of(runs.iter().copied())).unwrap()
+        };
+        let not_in_every_run = "reached by the median, not in every run";
+        for (goal, said) in [
+            (at_least(2.0, &[2.0, 2.5, 3.0]), "reached"),
+            (at_least(2.0, &[1.9, 2.5, 3.0]), not_in_every_run),
+            (at_least(2.0, &[1.0, 1.9, 3.0]), "MISSED"),
+            (at_most(2.0, &[1.0, 1.5, 2.0]), "reached"),
+            (at_most(2.0, &[1.0, 1.5, 2.1]), not_in_every_run),
+            (at_most(2.0, &[1.0, 2.1, 2.2]), "MISSED"),
+        ] {
+            assert_eq!(goal.said(), said, "{goal:?}");
+            assert!(goal.line().ends_with(said), "{}", goal.line());
+        }
     }
 
     #[test]
