@@ -2,6 +2,7 @@
 //! threads of its own, so that no one waits for another in here.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use preau::parts::Failure;
 use serde::Deserialize;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 
+use super::alarm::Alarm;
+use super::arrivals::{Arrivals, Gaps};
 use super::http::{Answer, Ask, Connection, expect};
 use crate::figures::{Figures, Latencies};
 use crate::load::{PAUSE, micros};
@@ -110,9 +112,9 @@ pub const fn home(number: usize) -> u32 {
 /// How often something is asked.
 #[derive(Debug, Clone, Copy)]
 pub enum Rate {
-    /// So often a second in all, each at its time. Where the one before is not answered by then, the next counts from
-    /// when it was due.
-    Each(u32),
+    /// As they come in all, each at its time. Where the one before is not answered by then, the next counts from when it
+    /// was due.
+    Each(Arrivals),
     /// As soon as the one before is answered.
     Full,
 }
@@ -157,34 +159,29 @@ async fn all<A: Asker>(
     rate: Rate,
     time: Duration,
 ) -> Result<(Vec<A>, Figures), Failure> {
-    let (count, began) = (askers.len() as u32, Instant::now());
+    let paces = paces(rate, askers.len())
+        .map_err(|error| Failure::operation(format!("can't time the load: {error}")))?;
+    let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for (number, mut asker) in (0..).zip(askers) {
+    for (mut asker, mut pace) in askers.into_iter().zip(paces) {
         let mut connection = Connection::new(address);
-        let pause = match rate {
-            Rate::Each(rate) => Some(Duration::from_secs(1) * count / rate.max(1)),
-            Rate::Full => None,
-        };
         tasks.spawn(async move {
             let (mut latencies, mut errors) = (Latencies::default(), BTreeMap::new());
-            let mut due = began + pause.unwrap_or_default() * number / count;
+            let mut due = pace.after(began);
             while due.duration_since(began) < time {
-                // Timers are a millisecond late, which is no fault of who is asked.
-                let sent = match Instant::now() < due {
-                    true => {
-                        sleep_until(due.into()).await;
-                        Instant::now()
-                    }
-                    false => due,
+                let asked = async {
+                    let sent = pace.wait(due).await?;
+                    asker.ask(&mut connection).await?;
+                    Ok::<_, String>(sent.elapsed())
                 };
-                match asker.ask(&mut connection).await {
-                    Ok(()) => latencies.add(micros(sent.elapsed())),
+                match asked.await {
+                    Ok(took) => latencies.add(micros(took)),
                     Err(error) => {
                         *errors.entry(error).or_insert(0) += 1;
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
-                due = pause.map_or_else(Instant::now, |pause| due + pause);
+                due = pace.after(due);
             }
             (asker, latencies, errors)
         });
@@ -203,6 +200,48 @@ async fn all<A: Asker>(
     let seconds = began.elapsed().as_secs_f64();
     let figures = latencies.figures(seconds, latencies.len() as u64, errors)?;
     Ok((askers, figures))
+}
+
+/// When one asker asks.
+enum Pace {
+    Each { gaps: Gaps, alarm: Alarm },
+    Full,
+}
+
+fn paces(rate: Rate, askers: usize) -> io::Result<Vec<Pace>> {
+    let Rate::Each(arrivals) = rate else {
+        return Ok((0..askers).map(|_| Pace::Full).collect());
+    };
+    let each = |gaps| {
+        Ok(Pace::Each {
+            gaps,
+            alarm: Alarm::new()?,
+        })
+    };
+    arrivals.share(askers).map(each).collect()
+}
+
+impl Pace {
+    /// When the next is due, after one that was due then.
+    fn after(&mut self, due: Instant) -> Instant {
+        match self {
+            Self::Each { gaps, .. } => due + gaps.next(),
+            Self::Full => Instant::now(),
+        }
+    }
+
+    /// Until it is due; and since when it counts.
+    async fn wait(&mut self, due: Instant) -> Result<Instant, String> {
+        match self {
+            // That it is woken late is no fault of who is asked.
+            Self::Each { alarm, .. } if Instant::now() < due => {
+                let waited = alarm.wait(due).await;
+                waited.map_err(|error| format!("the load's timer: {error}"))?;
+                Ok(Instant::now())
+            }
+            Self::Each { .. } | Self::Full => Ok(due),
+        }
+    }
 }
 
 /// People who wait, and whose page asks how they stand, in turns.

@@ -1,6 +1,8 @@
 //! A hundred thousand people who wait at one gate: what each takes, how many can ask how they stand, how long whoever
 //! is in waits for being let through, and what a flood of strangers changes of that.
 
+mod alarm;
+mod arrivals;
 mod http;
 mod load;
 mod servers;
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use preau::parts::Failure;
 use serde::Serialize;
 
+use self::arrivals::Arrivals;
 use self::http::{Connection, failed};
 use self::load::{Person, Rate, Seated, Strangers, Waiting, arrive, home, queue, work};
 use self::servers::Servers;
@@ -48,11 +51,15 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     seats: u32,
     /// Requests a second of those who are in.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests: u32,
     /// Requests a second of those who wait, while those who are in are looked at.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     polls: u32,
+    /// How long those who are in are looked at without and under the flood, in seconds: their slowest hundredth is to
+    /// be of some thousands.
+    #[arg(long, value_name = "S", default_value_t = 17, value_parser = clap::value_parser!(u32).range(1..=600))]
+    flood_seconds: u32,
     #[command(flatten)]
     ground: crate::ground::Args,
 }
@@ -81,18 +88,29 @@ struct Run {
     polls: Figures,
     /// And the gate's processor time for one, in microseconds.
     poll_cpu_us: f64,
-    /// People who are in, asked of the gate itself,
-    direct: Figures,
-    /// through nginx, which asks an empty answer,
+    /// People who are in, through nginx, which asks an empty answer,
     empty: Figures,
-    /// and through nginx, which asks the gate.
+    /// through nginx, which asks the gate,
     gated: Figures,
+    /// and asked of the gate itself.
+    direct: Figures,
+    /// Whether that came after the flood.
+    direct_last: bool,
+    #[serde(flatten)]
+    flood: Flood,
+}
+
+/// What a flood comes to.
+#[derive(Debug, Clone, Serialize)]
+struct Flood {
     /// The same as `direct`, while strangers flood,
     flooded: Figures,
     /// so much.
     flood: Figures,
-    /// The gate's processor time for one of their requests, in microseconds, everybody else's counted in.
+    /// The gate's processor time for one of their requests, in microseconds, everybody else's counted in,
     flood_cpu_us: f64,
+    /// and the load's.
+    flood_load_cpu_us: f64,
     /// The whole machine's part that is busy meanwhile, the load's included, in percent.
     flood_busy_percent: f64,
 }
@@ -131,8 +149,15 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
     let bar = progress(args.ground.runs as usize);
     bar.set_message("runs");
     let (mut runs, mut errors) = (Vec::new(), BTreeMap::new());
-    for _ in 0..args.ground.runs {
-        let run = once(args, &servers, pid, &mut scene).await?;
+    for number in 0..args.ground.runs {
+        let mut load = Load {
+            args,
+            servers: &servers,
+            pid,
+            scene: &mut scene,
+            number,
+        };
+        let run = load.run().await?;
         for (what, figures) in run.all() {
             for (error, times) in &figures.errors {
                 *errors.entry(format!("{what}: {error}")).or_default() += times;
@@ -195,89 +220,140 @@ async fn seat(gate: &str, seats: u32) -> Result<Vec<Person>, Failure> {
     }
 }
 
-async fn once(args: &Args, servers: &Servers, pid: u32, scene: &mut Scene) -> Result<Run, Failure> {
-    let time = args.ground.time();
-    tokio::time::sleep(CALM).await;
-    let cpu = taken(pid)?.cpu_s;
-    let waiting = std::mem::take(&mut scene.waiting);
-    let (waiting, polls) = work(&servers.gate, waiting, Rate::Full, time, 1).await?;
-    scene.waiting = waiting;
-    let poll_cpu_us = (taken(pid)?.cpu_s - cpu) * 1e6 / polls.calls.max(1) as f64;
-
-    let direct = looked_at(args, servers, scene, &servers.gate, ("/preau/auth", 204)).await?;
-    let empty = looked_at(args, servers, scene, &servers.nginx, ("/let", 200)).await?;
-    let gated = looked_at(args, servers, scene, &servers.nginx, ("/gated", 200)).await?;
-
-    let rate = FLOOD * (args.requests + args.polls);
-    let forged = forge(&scene.seated);
-    let strangers = (0..CONNECTIONS as u32)
-        .map(|number| Strangers {
-            number: 7 * number,
-            forged: forged.clone(),
-        })
-        .collect();
-    let flood = async {
-        tokio::time::sleep(CALM).await;
-        let cpu = taken(pid)?.cpu_s;
-        let (_, flood) = work(
-            &servers.gate,
-            strangers,
-            Rate::Each(rate),
-            time + 2 * CALM,
-            1,
-        )
-        .await?;
-        let cpu_us = (taken(pid)?.cpu_s - cpu) * 1e6 / flood.calls.max(1) as f64;
-        Ok::<_, Failure>((flood, cpu_us))
-    };
-    let looked_at = async {
-        tokio::time::sleep(2 * CALM).await;
-        looked_at(args, servers, scene, &servers.gate, ("/preau/auth", 204)).await
-    };
-    let busy = async {
-        tokio::time::sleep(3 * CALM).await;
-        Ok::<_, Failure>(busy_percent().await)
-    };
-    let ((flood, flood_cpu_us), flooded, flood_busy_percent) =
-        tokio::try_join!(flood, looked_at, busy)?;
-    Ok(Run {
-        polls,
-        poll_cpu_us,
-        direct,
-        empty,
-        gated,
-        flooded,
-        flood,
-        flood_cpu_us,
-        flood_busy_percent,
-    })
+/// What one run needs.
+struct Load<'a> {
+    args: &'a Args,
+    servers: &'a Servers,
+    /// The gate's process.
+    pid: u32,
+    scene: &'a mut Scene,
+    /// Of the run.
+    number: u32,
 }
 
-/// Has those who are in ask at `path`, while those who wait ask as well.
-async fn looked_at(
-    args: &Args,
-    servers: &Servers,
-    scene: &mut Scene,
-    address: &str,
-    (path, status): (&'static str, u16),
-) -> Result<Figures, Failure> {
-    let time = args.ground.time();
-    let people = std::mem::take(&mut scene.seated).into_iter();
-    let seated = people
-        .map(|person| Seated {
-            person,
-            path,
-            status,
+/// Whose requests are not to come when those of others do.
+#[derive(Clone, Copy)]
+enum Kind {
+    Waiting,
+    Seated,
+    Strangers,
+}
+
+impl Load<'_> {
+    async fn run(&mut self) -> Result<Run, Failure> {
+        let (time, nginx) = (self.args.ground.time(), self.servers.nginx.as_str());
+        tokio::time::sleep(CALM).await;
+        let cpu = taken(self.pid)?.cpu_s;
+        let waiting = std::mem::take(&mut self.scene.waiting);
+        let (waiting, polls) = work(&self.servers.gate, waiting, Rate::Full, time, 1).await?;
+        self.scene.waiting = waiting;
+        let poll_cpu_us = (taken(self.pid)?.cpu_s - cpu) * 1e6 / polls.calls.max(1) as f64;
+        let empty = self.looked_at(nginx, ("/let", 200), time).await?;
+        let gated = self.looked_at(nginx, ("/gated", 200), time).await?;
+        // Next to each other in time, and by turns the one and the other first: what goes up or down with time is
+        // not taken for the flood's.
+        let direct_last = !self.number.is_multiple_of(2);
+        let (direct, flood) = if direct_last {
+            let flood = self.flood().await?;
+            (self.direct().await?, flood)
+        } else {
+            (self.direct().await?, self.flood().await?)
+        };
+        Ok(Run {
+            polls,
+            poll_cpu_us,
+            empty,
+            gated,
+            direct,
+            direct_last,
+            flood,
         })
-        .collect();
-    let waiting = std::mem::take(&mut scene.waiting);
-    let (polls, seated) = tokio::try_join!(
-        work(&servers.gate, waiting, Rate::Each(args.polls), time, 1),
-        work(address, seated, Rate::Each(args.requests), time, 1),
-    )?;
-    scene.waiting = polls.0;
-    scene.seated = seated.0.into_iter().map(|seated| seated.person).collect();
-    Ok(seated.1)
+    }
+
+    async fn direct(&mut self) -> Result<Figures, Failure> {
+        let time = Duration::from_secs(self.args.flood_seconds.into());
+        tokio::time::sleep(CALM).await;
+        let gate = self.servers.gate.as_str();
+        self.looked_at(gate, ("/preau/auth", 204), time).await
+    }
+
+    /// The same amid a flood, which begins before and ends after.
+    async fn flood(&mut self) -> Result<Flood, Failure> {
+        let time = Duration::from_secs(self.args.flood_seconds.into());
+        let rate = self.arrivals(
+            FLOOD * (self.args.requests + self.args.polls),
+            Kind::Strangers,
+        );
+        let forged = forge(&self.scene.seated);
+        let strangers = (0..CONNECTIONS as u32)
+            .map(|number| Strangers {
+                number: 7 * number,
+                forged: forged.clone(),
+            })
+            .collect();
+        let (gate, pid) = (self.servers.gate.as_str(), self.pid);
+        let flood = async {
+            let both = || Ok::<_, Failure>([taken(pid)?.cpu_s, taken(std::process::id())?.cpu_s]);
+            tokio::time::sleep(CALM).await;
+            let before = both()?;
+            let (_, flood) = work(gate, strangers, rate, time + 2 * CALM, 1).await?;
+            let after = both()?;
+            let for_one = |at: usize| (after[at] - before[at]) * 1e6 / flood.calls.max(1) as f64;
+            let (gate_us, load_us) = (for_one(0), for_one(1));
+            Ok::<_, Failure>((flood, gate_us, load_us))
+        };
+        let busy = async {
+            tokio::time::sleep(3 * CALM).await;
+            Ok::<_, Failure>(busy_percent().await)
+        };
+        let looked_at = async {
+            // After this and its own pause the flood has run for a while, as it does at the end.
+            tokio::time::sleep(CALM).await;
+            self.direct().await
+        };
+        let ((flood, flood_cpu_us, flood_load_cpu_us), flooded, flood_busy_percent) =
+            tokio::try_join!(flood, looked_at, busy)?;
+        Ok(Flood {
+            flooded,
+            flood,
+            flood_cpu_us,
+            flood_load_cpu_us,
+            flood_busy_percent,
+        })
+    }
+
+    /// Has those who are in ask at `path`, while those who wait ask as well.
+    async fn looked_at(
+        &mut self,
+        address: &str,
+        (path, status): (&'static str, u16),
+        time: Duration,
+    ) -> Result<Figures, Failure> {
+        let people = std::mem::take(&mut self.scene.seated).into_iter();
+        let seated = people
+            .map(|person| Seated {
+                person,
+                path,
+                status,
+            })
+            .collect();
+        let waiting = std::mem::take(&mut self.scene.waiting);
+        let polls = self.arrivals(self.args.polls, Kind::Waiting);
+        let requests = self.arrivals(self.args.requests, Kind::Seated);
+        let (polls, seated) = tokio::try_join!(
+            work(&self.servers.gate, waiting, polls, time, 1),
+            work(address, seated, requests, time, 1),
+        )?;
+        self.scene.waiting = polls.0;
+        self.scene.seated = seated.0.into_iter().map(|seated| seated.person).collect();
+        Ok(seated.1)
+    }
+
+    /// The same in all of a run, so that what is compared was asked at the same times; others in each run.
+    fn arrivals(&self, rate: u32, kind: Kind) -> Rate {
+        let seed = u64::from(self.number) << 8 | kind as u64;
+        Rate::Each(Arrivals { rate, seed })
+    }
 }
 
 /// A cookie as of somebody who is in, by another key.
@@ -295,11 +371,11 @@ impl Run {
     fn all(&self) -> [(&'static str, &Figures); 6] {
         [
             ("polls", &self.polls),
-            ("let through by the gate", &self.direct),
             ("let through by an empty answer, by nginx", &self.empty),
             ("let through by the gate, by nginx", &self.gated),
-            ("let through under flood", &self.flooded),
-            ("the flood", &self.flood),
+            ("let through by the gate", &self.direct),
+            ("let through under flood", &self.flood.flooded),
+            ("the flood", &self.flood.flood),
         ]
     }
 }

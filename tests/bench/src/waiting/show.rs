@@ -17,10 +17,10 @@ const KINDS: [(&str, Pick); 6] = [
         &run.polls
     }),
     ("whoever is in, let through by the gate", |run| &run.direct),
-    ("the same under the flood", |run| &run.flooded),
+    ("the same under the flood", |run| &run.flood.flooded),
     ("by nginx, which asks an empty answer", |run| &run.empty),
     ("by nginx, which asks the gate", |run| &run.gated),
-    ("the flood", |run| &run.flood),
+    ("the flood", |run| &run.flood.flood),
 ];
 
 /// Fills in a report.
@@ -31,7 +31,7 @@ pub fn show(measured: &Measured, args: &Args, report: &mut Report) {
         let ratio = |run: &Run| above(run).p99_us as f64 / below(run).p99_us.max(1) as f64;
         Spread::of(measured.runs.iter().map(ratio))
     };
-    let worse = ratio(|run| &run.flooded, |run| &run.direct);
+    let worse = ratio(|run| &run.flood.flooded, |run| &run.direct);
     let what = "p99 of who is in under the flood, of that without".to_owned();
     report.goals.extend(Goal::at_most(WORSE, what, worse));
     report.findings = findings(measured);
@@ -123,11 +123,12 @@ fn findings(measured: &Measured) -> Vec<String> {
             measured.bytes_a_person
         ),
         format!(
-            "A poll takes {} µs of the gate's processor time; a request under the flood {} µs. The machine is busy by \
-             {} % then, the load and the cluster included.",
+            "A poll takes {} µs of the gate's processor time; a request under the flood {} µs, and {} µs of the load's. The \
+             machine is busy by {} % then, the load and the cluster included.",
             spread(|run| run.poll_cpu_us),
-            spread(|run| run.flood_cpu_us),
-            spread(|run| run.flood_busy_percent)
+            spread(|run| run.flood.flood_cpu_us),
+            spread(|run| run.flood.flood_load_cpu_us),
+            spread(|run| run.flood.flood_busy_percent)
         ),
     ];
     for (error, times) in &measured.errors {
@@ -144,12 +145,15 @@ fn notes(args: &Args) -> Vec<String> {
              which the load says as a trusted proxy does.",
             args.seats, args.requests, thousands(args.people.into()), args.polls
         ),
-        "Requests at a rate are each sent at their time on one of many connections; where the one before is not answered by then, the next \
-         counts from when it was due."
+        "Requests at a rate come at random, as those of many people do: a Poisson process, to the microsecond, with the same times in all \
+         measurements of a run and others in each run. Each is sent at its time on one of many connections; where the one before is not \
+         answered by then, the next counts from when it was due."
             .into(),
         format!(
             "The flood is {FLOOD} times as many requests as everybody else makes, from a hundred addresses, by a thread of its own: \
-             for letting through, for a place, for how one stands, and with the token of somebody who is in, signed by nobody."
+             for letting through, for a place, for how one stands, and with the token of somebody who is in, signed by nobody. Without it and \
+             under it whoever is in is looked at for {} s each, one next to the other, and by turns the one and the other first.",
+            args.flood_seconds
         ),
         "With nginx, who is let through gets nginx's empty picture; what is asked first is the gate's /preau/auth, or another \
          server of the same nginx that says 204 to everything. Connections are kept, everywhere.".into(),
