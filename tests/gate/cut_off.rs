@@ -9,13 +9,6 @@ use crate::site::{POOL, REGION, Site};
 /// A lease lasts for ten seconds from the last report, which is made every second or two.
 const LASTS: Duration = Duration::from_secs(6);
 
-/// How somebody stands, as their page is told.
-async fn state(visitor: &mut Visitor) -> String {
-    let answer = visitor.get("/preau/turn", &[]).await.unwrap();
-    let turn: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    turn["state"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_is_used_to_its_end_then_the_floor_and_nobody_is_told_otherwise() {
     let mut site = Site::start(3, 1).await;
@@ -39,15 +32,15 @@ async fn the_lease_is_used_to_its_end_then_the_floor_and_nobody_is_told_otherwis
     for (path, status) in [("/", 303), ("/preau/enter?to=/", 503)] {
         assert_eq!(third.get(path, BROWSER).await.unwrap().status, status);
     }
-    assert_eq!(state(&mut third).await, "waiting");
+    assert_eq!(third.state().await, "waiting");
 
     let cut_off = Instant::now();
     for id in 1..=3 {
         site.cluster.kill(id);
     }
     loop {
-        assert_eq!(state(&mut first).await, "seated");
-        match state(&mut second).await.as_str() {
+        assert_eq!(first.state().await, "seated");
+        match second.state().await.as_str() {
             "seated" => tokio::time::sleep(Duration::from_millis(50)).await,
             // The newest: the floor is one.
             "unreachable" => break,
@@ -62,19 +55,19 @@ async fn the_lease_is_used_to_its_end_then_the_floor_and_nobody_is_told_otherwis
     let page = second.get("/", BROWSER).await.unwrap();
     assert_eq!(page.status, 503);
     assert_eq!(first.get("/", BROWSER).await.unwrap().status, 200);
-    assert_eq!(state(&mut third).await, "unreachable");
+    assert_eq!(third.state().await, "unreachable");
 
     for id in 1..=3 {
         site.cluster.spawn(id);
     }
     site.cluster.leader().await;
-    assert_eq!(state(&mut first).await, "seated");
+    assert_eq!(first.state().await, "seated");
     // By the ticket that was there before.
     third.get_in().await;
     assert_eq!(first.get("/", BROWSER).await.unwrap().status, 200);
     // Whose session no lease covered any more is told so, and may queue again.
     eventually("the end is told", || async {
-        let state = state(&mut second.clone()).await;
+        let state = second.clone().state().await;
         (state == "over").then_some(()).ok_or(state)
     })
     .await;

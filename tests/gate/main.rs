@@ -21,5 +21,6 @@ mod kill;
 mod portal;
 mod probe;
 mod programs;
+mod restart;
 mod site;
 mod ways;

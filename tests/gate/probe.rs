@@ -70,6 +70,13 @@ impl Visitor {
         self.ask(Method::GET, path, headers, Bytes::new()).await
     }
 
+    /// How they stand, as their page is told.
+    pub async fn state(&mut self) -> String {
+        let answer = self.get("/preau/turn", &[]).await.unwrap();
+        let turn: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        turn["state"].as_str().unwrap().to_owned()
+    }
+
     pub async fn ask(
         &mut self,
         method: Method,

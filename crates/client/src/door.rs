@@ -12,6 +12,7 @@ use crate::front_end::Turn;
 use crate::keys::{KeyFile, Keys, KeysError};
 use crate::queue::{Arrival, Event, NoEntry, Queue, Settings, Shown, Standing};
 use crate::reports::KnownRules;
+use crate::resume::Left;
 use crate::tokens::{Scope, SeatTerm, Token, TokenError};
 use crate::wire::Names;
 
@@ -80,6 +81,11 @@ impl Door {
         })
     }
 
+    /// The lease goes on that a process had which has stopped.
+    pub fn resume(&self, left: &Left) {
+        self.lock().queue.resume(left.slots, left.in_use);
+    }
+
     pub fn arrive(&self, now: Duration, class: &str) -> Result<Turn, NoEntry> {
         let inner = &mut *self.lock();
         let class = inner.rules.class(class).ok_or(NoEntry::NoSuchClass)?;
@@ -124,7 +130,9 @@ impl Door {
         let inner = &mut *self.lock();
         let token = self.read(inner, now, text)?;
         let own = token.issuer == self.issuer() && !inner.queue.gave_up(token.id);
-        let standing = if own || inner.queue.arrival(token.id).is_some() {
+        let standing = if own && inner.queue.is_from_before(token.id, token.issued_s) {
+            inner.queue.show(now, kept(&token))
+        } else if own || inner.queue.arrival(token.id).is_some() {
             ask(&mut inner.queue, now, token.id)
         } else {
             inner.queue.show(now, shown(&token))
@@ -253,6 +261,14 @@ fn shown(token: &Token) -> Shown {
         class: token.class,
         second: token.second,
         start_s: token.seat.map(|seat| seat.start_s),
+    }
+}
+
+/// One of this front-end's own, from before a restart.
+fn kept(token: &Token) -> Shown {
+    Shown {
+        issuer: quota::KEPT,
+        ..shown(token)
     }
 }
 

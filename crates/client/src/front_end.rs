@@ -10,6 +10,7 @@ use crate::clock;
 use crate::door::Door;
 use crate::holder::{ConnectError, Status};
 use crate::queue::{Accuracy, Event, NoEntry, Place, Session, Settings};
+use crate::resume::Life;
 use crate::task::{Running, Slots, Task};
 use crate::tokens::TokenError;
 use crate::wire::Names;
@@ -74,10 +75,18 @@ impl FrontEnd {
         settings: Settings,
         keys: Option<PathBuf>,
         within: Duration,
+        resume: Option<Life>,
         task: impl FnOnce(Slots) -> Task,
     ) -> Result<Self, ConnectError> {
         let door = Arc::new(Door::new(&names, settings, keys)?);
-        let running = task(Slots::Queue(Arc::clone(&door))).start(within).await?;
+        let mut task = task(Slots::Queue(Arc::clone(&door)));
+        if let Some(life) = resume
+            && let Some(left) = task.left(within, life).await?
+        {
+            door.resume(&left);
+            task = task.resume(&left);
+        }
+        let running = task.start(within).await?;
         Ok(Self {
             door,
             name: names.holder,

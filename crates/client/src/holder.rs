@@ -15,6 +15,7 @@ use crate::keeper::{Keeper, Settings, Standing};
 use crate::keys::KeysError;
 use crate::nodes::{AddressError, Nodes};
 use crate::queue;
+use crate::resume::Life;
 use crate::seats::{Ledger, Seat};
 use crate::task::{LOOK_EVERY, Running, Slots, Task};
 use crate::wire::Names;
@@ -103,6 +104,7 @@ pub struct Builder {
     within: Duration,
     keys: Option<PathBuf>,
     silence: Option<Duration>,
+    resume: Option<Life>,
 }
 
 impl Builder {
@@ -169,6 +171,15 @@ impl Builder {
         self
     }
 
+    /// Has a front-end with a queue go on with the lease of a process of the same name that has stopped for certain,
+    /// while that lease lives: those who were in keep their slots for as long as a session may idle, ten minutes at
+    /// most, and all tokens are its own. Where it has ended, another is taken.
+    #[must_use]
+    pub fn resume(mut self, life: Life) -> Self {
+        self.resume = Some(life);
+        self
+    }
+
     /// Takes the first lease for a front-end with a queue: users come by turn, and not as they try.
     ///
     /// # Errors
@@ -182,9 +193,9 @@ impl Builder {
             silence_s: silence.or(default.silence_s),
             reserve: self.settings.reserve,
         };
-        let keys = self.keys.clone();
+        let (keys, resume) = (self.keys.clone(), self.resume);
         let (names, within, task) = self.describe()?;
-        FrontEnd::start(names, settings, keys, within, task).await
+        FrontEnd::start(names, settings, keys, within, resume, task).await
     }
 
     async fn start(self) -> Result<Holder, ConnectError> {
@@ -255,6 +266,7 @@ impl Holder {
             within: DEFAULT_WITHIN,
             keys: None,
             silence: None,
+            resume: None,
         }
     }
 

@@ -128,6 +128,21 @@ impl Keeper {
         }
     }
 
+    /// Goes on with the lease of a keeper that has stopped, in the life that it was of. `seq` is the number of the
+    /// last request that was carried out: one more may be on its way. Nothing may be used before the first answer.
+    pub fn resume(mut self, lease: u64, epoch: u64, seq: u64, slots: u64) -> Self {
+        self.epoch = epoch;
+        self.seq = seq.saturating_add(1);
+        self.lease = Some(Lease {
+            id: lease,
+            slots,
+            target: slots,
+            ttl: ASSUMED_TTL,
+            deadline: Duration::ZERO,
+        });
+        self
+    }
+
     /// Begins to give everything back: admits nobody from here on.
     pub fn close<'a>(&mut self, front: impl Into<Front<'a>>) {
         if self.phase == Phase::Serving {

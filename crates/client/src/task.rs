@@ -16,6 +16,7 @@ use crate::keeper::Keeper;
 use crate::nodes::Nodes;
 use crate::reports::KnownRules;
 use crate::requests::{Refused, Request, Tag};
+use crate::resume::{self, Left, Life};
 use crate::seats::Ledger;
 use crate::wire::{self, Names, Outcome};
 
@@ -82,6 +83,32 @@ impl Task {
             connected: false,
             pauses: None,
         }
+    }
+
+    /// What a life of this holder left, where its lease lives.
+    pub fn left(
+        &self,
+        within: Duration,
+        life: Life,
+    ) -> impl Future<Output = Result<Option<Left>, ConnectError>> + use<> {
+        let (nodes, names) = (self.nodes.clone(), self.names.clone());
+        async move {
+            let found = resume::find(&nodes, within, &names, life).await;
+            found.map_err(|status| match wire::is_unanswered(&status) {
+                true => ConnectError::Unreachable {
+                    within,
+                    why: status.message().to_owned(),
+                },
+                false => ConnectError::Refused(Box::new(status)),
+            })
+        }
+    }
+
+    /// Goes on with it.
+    pub fn resume(mut self, left: &Left) -> Self {
+        let Life { lease_id, epoch } = left.life;
+        self.keeper = self.keeper.resume(lease_id, epoch, left.seq, left.slots);
+        self
     }
 
     /// Takes the first lease, and goes on in the background.

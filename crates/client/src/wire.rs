@@ -43,15 +43,21 @@ pub async fn send(
         .await
     {
         Ok((answer, rules)) => Outcome::Answered(answer, rules),
-        Err(status) => match status.code() {
-            Code::Unavailable
+        Err(status) if is_unanswered(&status) => Outcome::Failed(status),
+        Err(status) => Outcome::Refused(refused(&status), status),
+    }
+}
+
+/// Whether nobody knows what came of a call, as no node that could say has answered.
+pub fn is_unanswered(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
             | Code::DeadlineExceeded
             | Code::Cancelled
             | Code::Unknown
-            | Code::Internal => Outcome::Failed(status),
-            _ => Outcome::Refused(refused(&status), status),
-        },
-    }
+            | Code::Internal
+    )
 }
 
 async fn one_try(

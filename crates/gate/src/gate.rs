@@ -21,7 +21,7 @@ use crate::cookies::Cookies;
 use crate::desk::{Desk, Settings};
 use crate::ext_authz;
 use crate::identity::{Identity, IdentityError};
-use crate::last_life::{LastLife, LastLifeError};
+use crate::last_life::{LastLife, LastLifeError, Lock};
 use crate::limits::Limits;
 use crate::opening;
 use crate::pace::Pace;
@@ -92,6 +92,8 @@ pub struct Gate {
     ext_authz: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    /// Nobody else goes on with the lease while people are still served on it.
+    _lock: Option<Lock>,
 }
 
 impl Gate {
@@ -110,6 +112,7 @@ impl Gate {
             .map(|https| server::tls(&https.cert, &https.key))
             .transpose()?;
         let last_life = config.state.as_deref().map(LastLife::open).transpose()?;
+        let lock = last_life.as_ref().map(LastLife::lock);
         let app = app(&config)?;
         let portal = Portal::new(&config)?;
         let (public, listen) = bind("listen", config.listen).await?;
@@ -157,6 +160,7 @@ impl Gate {
             ext_authz,
             stop,
             tasks,
+            _lock: lock,
         })
     }
 
@@ -328,7 +332,7 @@ async fn keep(
 ) {
     let desk = &app.desk;
     let Some(Some(status)) = stop
-        .run_until_cancelled(take(&config, nodes.clone(), desk))
+        .run_until_cancelled(take(&config, nodes, desk, last_life.as_ref()))
         .await
     else {
         return;
@@ -340,7 +344,7 @@ async fn keep(
         desk.look_around();
         let now = *status.borrow();
         if let Some(last_life) = &mut last_life {
-            last_life.go_on(&nodes, &config, now).await;
+            last_life.note(now);
         }
         if keys_at.elapsed() >= KEYS_EVERY {
             keys_at = Instant::now();
@@ -363,9 +367,10 @@ async fn take(
     config: &Config,
     nodes: Nodes,
     desk: &Desk,
+    last_life: Option<&LastLife>,
 ) -> Option<tokio::sync::watch::Receiver<client::Status>> {
     loop {
-        match front_end(config, nodes.clone()).await {
+        match front_end(config, nodes.clone(), last_life).await {
             Ok(front) => {
                 let status = front.watch();
                 tracing::info!(name = front.name(), "the coordinator has granted a lease");
@@ -383,7 +388,11 @@ async fn take(
     }
 }
 
-async fn front_end(config: &Config, nodes: Nodes) -> Result<FrontEnd, ConnectError> {
+async fn front_end(
+    config: &Config,
+    nodes: Nodes,
+    last_life: Option<&LastLife>,
+) -> Result<FrontEnd, ConnectError> {
     let mut builder = Holder::on(Ok(nodes))
         .pool(&config.pool)
         .region(&config.region)
@@ -394,6 +403,9 @@ async fn front_end(config: &Config, nodes: Nodes) -> Result<FrontEnd, ConnectErr
     }
     if let Some(keys) = &config.keys {
         builder = builder.keys(keys);
+    }
+    if let Some(life) = last_life.and_then(LastLife::life) {
+        builder = builder.resume(life);
     }
     builder.front_end().await
 }

@@ -1,27 +1,18 @@
-//! The lease of the gate that ran here before, under the same name. While somebody may still use it, the cluster must
-//! wait until it has run out, and so must whoever was in. But a file that is locked for as long as a gate runs says
-//! that nobody does: then the lease that it names is given back at once.
+//! The lease of the gate that ran here before, under the same name. A file that is locked for as long as a gate runs
+//! says that nobody uses it any more: then the next one goes on with it, and with everybody who was in.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use api::v1;
-use api::v1::budget_service_client::BudgetServiceClient;
-use api::v1::lease_service_client::LeaseServiceClient;
-use client::{Nodes, Status};
+use client::{Life, Status};
 use fs2::FileExt as _;
-use tonic::Status as CallStatus;
 
-use crate::config::Config;
-
-/// How long one try to give the lease back may take.
-const WITHIN: Duration = Duration::from_secs(3);
 /// The file's first word: another format has another.
 const FORMAT: &str = "preau-gate-1";
-/// No file of ours is longer, in bytes.
-const MAX_BYTES: u64 = 128;
+/// The file is as long as this, in bytes: it is written over in place, for the lock is on it.
+const BYTES: usize = 64;
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,17 +39,18 @@ pub enum LastLifeError {
     },
 }
 
-/// A lease by its id, and by the epoch of its holder: no other cluster has one that is the same in both.
-type Lease = (u64, u64);
+/// Keeps others out of the file for as long as it lives.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Arc<File>,
+}
 
 /// The file, locked.
 #[derive(Debug)]
 pub struct LastLife {
-    file: File,
-    /// The lease of the last life, until it is given back or is known to have ended.
-    before: Option<Lease>,
-    /// That of this one, as the file has it.
-    written: Option<Lease>,
+    file: Arc<File>,
+    /// What the file says.
+    life: Option<Life>,
 }
 
 impl LastLife {
@@ -79,114 +71,119 @@ impl LastLife {
             .create(true)
             .truncate(false)
             .open(path);
-        let mut file = file.map_err(unusable)?;
+        let file = file.map_err(unusable)?;
         if let Err(why) = file.try_lock_exclusive() {
             return Err(match why.kind() == fs2::lock_contended_error().kind() {
                 true => LastLifeError::Taken { path: shown },
                 false => unusable(why),
             });
         }
-        let mut text = String::new();
-        let read = (&mut file).take(MAX_BYTES + 1).read_to_string(&mut text);
+        let mut bytes = Vec::new();
+        let read = (&file).take(BYTES as u64 + 1).read_to_end(&mut bytes);
         read.map_err(unusable)?;
-        let before = match text.trim() {
-            "" => None,
-            text => Some(parse(text).ok_or(LastLifeError::Foreign { path: shown })?),
-        };
-        Ok(Self {
-            file,
-            before,
-            written: None,
-        })
+        let life = parse(&bytes).map_err(|Foreign| LastLifeError::Foreign { path: shown })?;
+        let file = Arc::new(file);
+        Ok(Self { file, life })
     }
 
-    /// This life has a lease: gives back the last one's, once, and notes this one's for the next.
-    pub async fn go_on(&mut self, nodes: &Nodes, config: &Config, status: Status) {
-        let lease = (status.lease_id, status.epoch);
-        if lease.0 == 0 || self.written == Some(lease) {
+    /// The lock by itself.
+    pub fn lock(&self) -> Lock {
+        let _file = Arc::clone(&self.file);
+        Lock { _file }
+    }
+
+    /// The last life that had a lease.
+    pub fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Notes this life's lease for the next.
+    pub fn note(&mut self, status: Status) {
+        let Status {
+            lease_id, epoch, ..
+        } = status;
+        let life = Life { lease_id, epoch };
+        if lease_id == 0 || self.life == Some(life) {
             return;
         }
-        if let Some(before) = self.before.filter(|before| *before != lease) {
-            match give_back(nodes, config, before).await {
-                Ok(slots) => tracing::info!(slots, "the lease of the life before was given back"),
-                // It runs out by itself.
-                Err(error) => tracing::warn!(
-                    status = error.message(),
-                    "the lease of the life before could not be given back"
-                ),
-            }
-            self.before = None;
-        }
-        match self.write(lease) {
-            Ok(()) => self.written = Some(lease),
+        match self.write(life) {
+            Ok(()) => self.life = Some(life),
             Err(error) => tracing::warn!(%error, "state: the lease can't be noted"),
         }
     }
 
-    /// In place, for the lock is on the file. What is left where the machine stops half way is no lease's name, or none
-    /// that is known: that lease runs out by itself.
-    fn write(&mut self, (id, epoch): Lease) -> std::io::Result<()> {
-        let text = format!("{FORMAT} {id} {epoch}\n");
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.set_len(0)?;
-        self.file.write_all(text.as_bytes())
+    fn write(&self, life: Life) -> std::io::Result<()> {
+        let text = format!("{FORMAT} {} {}", life.lease_id, life.epoch);
+        let line = format!("{text:<width$}\n", width = BYTES - 1);
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(line.as_bytes())
     }
 }
 
-fn parse(text: &str) -> Option<Lease> {
-    let mut words = text.split(' ');
-    let (format, id, epoch) = (words.next()?, words.next()?, words.next()?);
-    let lease = (id.parse().ok()?, epoch.parse().ok()?);
-    (format == FORMAT && words.next().is_none()).then_some(lease)
-}
+/// Of another use.
+#[derive(Debug, PartialEq, Eq)]
+struct Foreign;
 
-/// Gives a lease back, where it is of this gate's name and still counts. Says how many slots that freed.
-async fn give_back(nodes: &Nodes, config: &Config, (id, epoch): Lease) -> Result<u64, CallStatus> {
-    let request = v1::ListLeasesRequest {
-        pool: config.pool.clone(),
-        region: config.region.clone(),
-        holder: config.name.clone().unwrap_or_default(),
-        ..v1::ListLeasesRequest::default()
-    };
-    let listed = nodes.call(WITHIN, |channel| {
-        let request = request.clone();
-        async move { BudgetServiceClient::new(channel).list_leases(request).await }
-    });
-    let leases = listed.await?.into_inner().leases;
-    let found = leases
-        .iter()
-        .find(|lease| lease.lease_id == id && lease.epoch == epoch);
-    let Some(lease) = found else {
-        return Ok(0);
-    };
-    let request = v1::ReturnRequest {
-        lease_id: id,
-        seq: lease.seq.saturating_add(1),
-    };
-    let returned = nodes.call(WITHIN, |channel| async move {
-        LeaseServiceClient::new(channel).r#return(request).await
-    });
-    Ok(returned.await?.into_inner().returned)
+/// What a file says. One that the machine left half written when it stopped says nothing: its lease runs out by itself.
+fn parse(bytes: &[u8]) -> Result<Option<Life>, Foreign> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Foreign)?;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let mut words = text.split(' ');
+    let format = words.next().unwrap_or_default();
+    let numbers: Result<Vec<u64>, _> = words.map(str::parse).collect();
+    match (format, numbers.as_deref()) {
+        (FORMAT, Ok(&[lease_id, epoch])) => Ok(Some(Life { lease_id, epoch })),
+        (FORMAT, Ok([] | [_])) => Ok(None),
+        (cut, Ok([])) if FORMAT.starts_with(cut) => Ok(None),
+        _ => Err(Foreign),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(lease_id: u64, epoch: u64) -> Status {
+        Status {
+            lease_id,
+            epoch,
+            ..Status::default()
+        }
+    }
+
     #[test]
     fn one_gate_at_a_time_has_the_file_and_the_next_reads_what_it_wrote() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let mut first = LastLife::open(&path).unwrap();
-        assert_eq!(first.before, None);
-        assert!(matches!(
-            LastLife::open(&path),
-            Err(LastLifeError::Taken { .. })
-        ));
-        first.write((1 << 40, 7)).unwrap();
-        first.write((8, 9)).unwrap();
+        assert_eq!(first.life(), None);
+        first.note(of(u64::MAX, u64::MAX));
+        first.note(of(8, 9));
+        first.note(of(0, 9));
+        let lock = first.lock();
         drop(first);
-        assert_eq!(LastLife::open(&path).unwrap().before, Some((8, 9)));
+        let taken = LastLife::open(&path);
+        assert!(matches!(taken, Err(LastLifeError::Taken { .. })));
+        drop(lock);
+        let (lease_id, epoch) = (8, 9);
+        let life = LastLife::open(&path).unwrap().life();
+        assert_eq!(life, Some(Life { lease_id, epoch }));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_by_a_power_failure_says_nothing() {
+        for text in [
+            "",
+            "\n",
+            "\0\0\0\0",
+            "preau",
+            "preau-gate-1",
+            "preau-gate-1 12",
+            "preau-gate-1 12\0\0",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Ok(None), "{text:?}");
+        }
     }
 
     #[test]
@@ -196,9 +193,10 @@ mod tests {
         let long = "a".repeat(1_000);
         for text in [
             "keys",
-            "preau-gate-1 1",
             "preau-gate-2 1 2",
             "preau-gate-1 1 2 3",
+            "preau-gate-1 a 2",
+            "p 1",
             &long,
         ] {
             std::fs::write(&path, text).unwrap();
@@ -209,5 +207,7 @@ mod tests {
             );
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(LastLife::open(&path).is_err());
     }
 }

@@ -20,10 +20,10 @@ const REMEMBER_S: u32 = 60;
 /// What is under way with the other front-ends of the region.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// Tokens to claim, and when they were last shown.
-    shown: BTreeMap<u64, (Shown, u32)>,
+    /// Tokens to claim.
+    shown: BTreeMap<u64, Claim>,
     /// Their order.
-    order: VecDeque<u64>,
+    order: BTreeSet<Turn>,
     /// Users from elsewhere, whose ids don't say where they are kept.
     places: BTreeMap<u64, u32>,
     /// Tokens used up elsewhere, and until when to remember it.
@@ -34,9 +34,36 @@ pub struct Claims {
     answers: VecDeque<(u64, bool)>,
     /// Whether somebody who had a seat is kept from it by what the next report says.
     hurry: bool,
-    /// How many of them the last report had, and how many claims.
+    /// How many of them the last report had,
     told: usize,
-    claimed: usize,
+    /// and which claims.
+    claimed: Vec<u64>,
+}
+
+/// When a token is claimed: after those that were claimed less often; then seats, whose users are kept from what they
+/// were doing; then the oldest, who are next.
+type Turn = (u32, bool, u32, u64);
+
+/// A token to claim.
+#[derive(Debug)]
+struct Claim {
+    shown: Shown,
+    /// When it was last shown.
+    seen: u32,
+    /// How often it was claimed.
+    tries: u32,
+}
+
+impl Claim {
+    fn turn(&self) -> Turn {
+        let Shown {
+            id,
+            second,
+            start_s,
+            ..
+        } = self.shown;
+        (self.tries, start_s.is_none(), second, id)
+    }
 }
 
 impl Claims {
@@ -71,7 +98,13 @@ impl Claims {
 
     /// Claims a token no more.
     pub fn withdraw(&mut self, id: u64) -> bool {
-        self.shown.remove(&id).is_some()
+        self.take(id).is_some()
+    }
+
+    fn take(&mut self, id: u64) -> Option<Claim> {
+        let claim = self.shown.remove(&id)?;
+        self.order.remove(&claim.turn());
+        Some(claim)
     }
 
     pub fn forget_place(&mut self, id: u64, at: u32) {
@@ -99,29 +132,20 @@ impl Claims {
             ids
         };
         let (released, refused) = (with(true), with(false));
-        if self.order.len() > self.shown.len() {
-            // Some were settled or withdrawn, and may have been shown again.
-            let mut once = BTreeSet::new();
-            self.order
-                .retain(|id| self.shown.contains_key(id) && once.insert(*id));
-        }
         let most = MAX_CLAIMS_PER_REPORT - self.told;
-        let claims = self.order.iter().take(most).filter_map(|id| {
-            let (shown, _) = self.shown.get(id)?;
-            Some(TokenClaim {
-                id: shown.id,
-                issuer: shown.issuer,
-            })
+        self.claimed = self.order.iter().take(most).map(|turn| turn.3).collect();
+        let claims = self.claimed.iter().filter_map(|id| {
+            let Shown { id, issuer, .. } = self.shown.get(id)?.shown;
+            Some(TokenClaim { id, issuer })
         });
-        let claims: Vec<_> = claims.collect();
-        self.claimed = claims.len();
+        let claims = claims.collect();
         (claims, released, refused)
     }
 
     /// The second in which the oldest came who was in line when the lease ended, and of whom it is not known
     /// yet whether another has the token.
     pub fn oldest_kept(&self) -> Option<u32> {
-        let kept = self.shown.values().map(|(shown, _)| shown);
+        let kept = self.shown.values().map(|claim| claim.shown);
         let in_line = kept.filter(|shown| shown.issuer == KEPT && shown.start_s.is_none());
         in_line.map(|shown| shown.second).min()
     }
@@ -149,11 +173,13 @@ impl Claims {
         {
             return Standing::Gone;
         }
-        if let Some((_, seen)) = self.shown.get_mut(&shown.id) {
-            *seen = now_s;
+        if let Some(claim) = self.shown.get_mut(&shown.id) {
+            claim.seen = now_s;
         } else if self.shown.len() < MAX_SHOWN {
-            self.shown.insert(shown.id, (shown, now_s));
-            self.order.push_back(shown.id);
+            let (seen, tries) = (now_s, 0);
+            let claim = Claim { shown, seen, tries };
+            self.order.insert(claim.turn());
+            self.shown.insert(shown.id, claim);
             self.hurry |= shown.start_s.is_some();
         }
         Standing::Checking
@@ -180,19 +206,23 @@ impl Queue {
         self.claims.used_up.retain(|_, until| now_s < *until);
         self.claims.given_up.retain(|_, until| now_s < *until);
         // Those that are not settled come again after the others.
-        let claimed = std::mem::take(&mut self.claims.claimed);
-        let order = &mut self.claims.order;
-        order.rotate_left(claimed.min(order.len()));
+        for id in std::mem::take(&mut self.claims.claimed) {
+            if let Some(mut claim) = self.claims.take(id) {
+                claim.tries += 1;
+                self.claims.order.insert(claim.turn());
+                self.claims.shown.insert(id, claim);
+            }
+        }
         for &(id, claimed) in &grant.claims {
             match claimed {
                 Claimed::Pending | Claimed::TooMany => {
-                    let shown = self.claims.shown.get(&id);
-                    self.claims.hurry |= shown.is_some_and(|(shown, _)| shown.start_s.is_some());
+                    let claim = self.claims.shown.get(&id);
+                    self.claims.hurry |= claim.is_some_and(|claim| claim.shown.start_s.is_some());
                 }
                 Claimed::Refused => {
-                    if let Some((shown, _)) = self.claims.shown.remove(&id) {
+                    if let Some(claim) = self.claims.take(id) {
                         // Who kept it has lost it to another front-end.
-                        match shown.issuer {
+                        match claim.shown.issuer {
                             KEPT => self.claims.give_up(id, now_s),
                             _ => self.claims.use_up(id, now_s),
                         }
@@ -205,7 +235,9 @@ impl Queue {
         for &id in &grant.asked {
             if !self.claims.answers.iter().any(|answer| answer.0 == id) {
                 // Given up already, as another has it: that is no word that it is used up.
-                let released = self.release(id) || self.claims.gave_up(id);
+                // Nor is it where they may have been here before a restart.
+                let released =
+                    self.release(id) || self.claims.gave_up(id) || self.before.may_be(id);
                 if released {
                     self.claims.give_up(id, now_s);
                 }
@@ -218,7 +250,7 @@ impl Queue {
     /// second of arrival that they had, before nearly everybody, and goes on with the session.
     fn adopt(&mut self, id: u64, now_s: u32) {
         self.claims.given_up.remove(&id);
-        let Some((shown, seen)) = self.claims.shown.remove(&id) else {
+        let Some(Claim { shown, seen, .. }) = self.claims.take(id) else {
             // Withdrawn meanwhile. Whoever shows the token again claims it again, from this front-end.
             return;
         };
@@ -235,6 +267,9 @@ impl Queue {
         self.claims.places.insert(id, at);
         self.claims.hurry |= shown.start_s.is_some();
         self.line_up(at, seen);
+        if shown.start_s.is_some() && shown.issuer == KEPT {
+            self.before.welcome(id);
+        }
         self.events.push(Event::Adopted(self.user(at)));
     }
 
@@ -260,6 +295,7 @@ impl Queue {
     /// that is settled. Sessions that a floor covers go on until then.
     pub fn lose(&mut self) {
         self.shut();
+        self.before.lose();
         self.heard = false;
         self.keep_all();
     }

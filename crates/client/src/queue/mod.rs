@@ -9,6 +9,7 @@
 //! somebody waits or began a session at most 56 more. Every step takes constant time, or the logarithm of the number of those seconds.
 
 mod accuracy;
+mod before;
 mod buckets;
 mod claims;
 mod clock;
@@ -33,6 +34,7 @@ use quota::{Flow, Mode, SessionRules, Wait};
 use slab::{Entry, Line, NONE, Slab, State};
 
 pub use accuracy::Accuracy;
+pub use before::BACK_WITHIN_S;
 pub use types::{
     Arrival, Event, Grant, NoEntry, Place, Report, Session, Shown, Standing, User, Why,
 };
@@ -83,6 +85,7 @@ pub struct Queue {
     /// Whom to look at again, by when.
     wheel: Line<1>,
     claims: claims::Claims,
+    before: before::Before,
     events: Vec<Event>,
     /// Slots granted, less those given back since.
     slots: u64,
@@ -140,6 +143,7 @@ impl Queue {
             sessions: Line::default(),
             wheel: Line::default(),
             claims: claims::Claims::default(),
+            before: before::Before::default(),
             events: Vec::new(),
             slots: 0,
             deadline: Duration::ZERO,
@@ -282,6 +286,7 @@ impl Queue {
         self.lapse(now);
         self.turn(now);
         self.fade_arrivals(now_s);
+        self.give_up_awaiting(now_s);
         self.take_turns(now, now_s);
         while let Some((_, at)) = self.wheel.first().filter(|&(due, _)| due <= now_s) {
             self.unschedule(at);
@@ -312,9 +317,9 @@ impl Queue {
         Some((entry.class, entry.second))
     }
 
-    /// Slots with a user on them.
+    /// Slots with a user on them, those of whoever is still to come back after a restart among them.
     pub fn in_use(&self) -> u64 {
-        self.ledger.usage().in_use
+        self.ledger.usage().in_use + self.before.awaited()
     }
 
     /// Whether arrivals are seated at once.
@@ -366,7 +371,7 @@ impl Queue {
         let due = self.users.places().filter(|&at| self.users[at].due != NONE);
         assert_eq!(self.wheel.check(&self.users), due.count());
         let slots = count(State::Seated) + count(State::Called) + count(State::Next);
-        assert_eq!(self.in_use(), slots as u64);
+        assert_eq!(self.ledger.usage().in_use, slots as u64);
         let shortened = self.users.places().filter(|&at| self.users[at].shortened);
         assert_eq!(self.shortened, shortened.count() as u64);
     }

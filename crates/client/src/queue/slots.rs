@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quota::Mode;
 
+use super::before::Before;
 use super::opening::Opening;
 use super::slab::NONE;
 use super::{Event, FADE, Grant, Queue, Report, buckets};
@@ -16,14 +17,15 @@ impl Queue {
         self.tick(now);
         self.reported = now;
         let spare = if self.stopping { 0 } else { self.spare() };
-        let used = self.ledger.usage().in_use;
+        let (seated, awaited) = (self.ledger.usage().in_use, self.before.awaited());
+        let used = seated + awaited;
         let idle = match (self.opening.open, self.open) {
             (true, _) => spare + self.waiting(),
             (false, true) => spare,
             (false, false) => 0,
         };
-        let usage = self.ledger.cap(used + idle);
-        let kept = used.max(usage.limit).min(self.slots);
+        let usage = self.ledger.cap(seated + idle);
+        let kept = used.max(usage.limit + awaited).min(self.slots);
         let in_use = used.min(kept);
         self.slots = kept;
         // Sessions on the floor stay there until there are slots for them.
@@ -75,6 +77,7 @@ impl Queue {
             self.keep_all();
         }
         self.settle_claims(now_s, grant);
+        self.await_until(now_s, grant);
         self.turn(now);
         if !self.seats_anyone() {
             self.recall();
@@ -83,12 +86,15 @@ impl Queue {
             // Who sits on the floor takes no slot from whoever is admitted.
             let admitted: u64 = grant.admit.iter().map(|a| u64::from(a.users)).sum();
             let needed = (self.in_use() + admitted).min(self.slots + self.floor);
-            self.ledger.open(self.slots.max(needed), deadline);
+            let back = self.take_back();
+            let open = self.slots.max(needed) - self.before.awaited();
+            self.ledger.open(open, deadline);
+            self.seat_again(now, now_s, back);
         }
         for admission in &grant.admit {
             self.admit(now, now_s, admission);
         }
-        self.ledger.cap(self.slots);
+        self.ledger.cap(self.slots - self.before.awaited());
         self.shorten(now_s, grant.shorten);
         self.serve(now);
         self.tick(now);
@@ -101,6 +107,7 @@ impl Queue {
         (self.slots, self.open) = (0, false);
         self.opening = Opening::default();
         self.recall();
+        self.before.lose();
         self.ledger.shut();
         let in_use = self.ledger.usage().in_use;
         self.end_newest(in_use.saturating_sub(self.floor));
@@ -135,6 +142,7 @@ impl Queue {
     /// Drops everybody. Who shows a token from before is claimed as if it were another front-end's.
     pub(crate) fn forget(&mut self) {
         self.shut();
+        self.before = Before::default();
         // What was told to the last life is not told to the next.
         self.drop_floor();
         for at in self.users.places().collect::<Vec<_>>() {

@@ -176,6 +176,7 @@ impl Queue {
         self.forget_shortened(at);
         self.claims.withdraw(id);
         self.claims.forget_place(id, at);
+        self.before.leave(id);
         self.users.remove(at);
     }
 

@@ -2,6 +2,7 @@
 //! network is perfect but for what a test breaks.
 
 mod chance;
+mod restarts;
 mod stories;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,25 @@ struct FrontEnd {
 }
 
 impl FrontEnd {
+    fn new(at: usize, seed: u64) -> Self {
+        let settings = Settings {
+            reserve: 2,
+            report_every: None,
+        };
+        let with = queue::Settings {
+            reserve: 2,
+            ..queue::Settings::default()
+        };
+        Self {
+            name: format!("portal-{at}"),
+            keeper: Keeper::new(settings, 1),
+            queue: Queue::new(with, seed),
+            runs: true,
+            connected: true,
+            loses: false,
+        }
+    }
+
     fn issuer(&self) -> u32 {
         quota::issuer(&self.name, self.keeper.epoch())
     }
@@ -115,22 +135,7 @@ impl Region {
 
     fn start(&mut self) -> usize {
         let at = self.fronts.len();
-        let settings = Settings {
-            reserve: 2,
-            report_every: None,
-        };
-        let with = queue::Settings {
-            reserve: 2,
-            ..queue::Settings::default()
-        };
-        self.fronts.push(FrontEnd {
-            name: format!("portal-{at}"),
-            keeper: Keeper::new(settings, 1),
-            queue: Queue::new(with, at as u64),
-            runs: true,
-            connected: true,
-            loses: false,
-        });
+        self.fronts.push(FrontEnd::new(at, at as u64));
         at
     }
 
