@@ -53,3 +53,13 @@ async fn whoever_was_in_keeps_the_slot_though_those_who_wait_come_first() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_whose_name_another_has_taken_is_not_ready_any_more() {
+    let mut site = Site::start(CAPACITY, 2).await;
+    site.kill_gate(1);
+    site.rename_gate(1, 0);
+    site.spawn_gate(1);
+    site.ready(1).await;
+    site.says(0, 503).await;
+}

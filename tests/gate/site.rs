@@ -119,13 +119,30 @@ impl Site {
         end(&mut process.expect("a gate that runs"));
     }
 
+    /// Gives the gate, which is to be started then, another's name.
+    pub fn rename_gate(&self, nth: usize, other: usize) {
+        let path = self.of_gate(nth, "toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let (own, name) = (
+            format!("name = \"gate-{nth}\""),
+            format!("name = \"gate-{other}\""),
+        );
+        assert!(config.contains(&own));
+        std::fs::write(path, config.replace(&own, &name)).unwrap();
+    }
+
     /// Waits until the gate has heard the coordinator.
     pub async fn ready(&self, nth: usize) {
+        self.says(nth, 200).await;
+    }
+
+    /// Waits until the gate answers so when it is asked whether people should be sent there.
+    pub async fn says(&self, nth: usize, wanted: u16) {
         let visitor = Visitor::new(self.gate(nth).admin_port);
-        eventually("the gate is ready", || async {
+        eventually("whether the gate is ready", || async {
             let answer = visitor.clone().get("/readyz", &[]).await?;
             let status = answer.status.as_u16();
-            (status == 200).then_some(()).ok_or(format!("{status}"))
+            (status == wanted).then_some(()).ok_or(format!("{status}"))
         })
         .await;
     }

@@ -37,6 +37,10 @@ async fn ready(State(app): State<Arc<App>>, stop: CancellationToken) -> impl Int
             StatusCode::SERVICE_UNAVAILABLE,
             "the coordinator has not been heard yet\n",
         ),
+        Some(glance) if glance.status.lease.superseded => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another gate has taken over this one's name: give each its own\n",
+        ),
         Some(_) => (StatusCode::OK, "ready\n"),
     }
 }
