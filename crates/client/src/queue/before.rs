@@ -35,6 +35,11 @@ impl Before {
         self.awaited
     }
 
+    /// The same, where a grant has said that they are this front-end's.
+    pub fn held(&self) -> u64 {
+        self.since_s.map_or(0, |_| self.awaited)
+    }
+
     /// Whether somebody who is not known here may be one of them.
     pub fn may_be(&self, id: u64) -> bool {
         self.resumed && !self.gone.contains(&id)

@@ -319,7 +319,7 @@ impl Queue {
 
     /// Slots with a user on them, those of whoever is still to come back after a restart among them.
     pub fn in_use(&self) -> u64 {
-        self.ledger.usage().in_use + self.before.awaited()
+        self.ledger.usage().in_use + self.before.held()
     }
 
     /// Whether arrivals are seated at once.

@@ -168,7 +168,8 @@ impl Queue {
     /// Whether there may be more in use than the floor.
     pub(crate) fn may_use_slots(&self) -> bool {
         let usage = self.ledger.usage();
-        !self.alone && usage.limit.max(usage.in_use) > self.floor || self.open
+        let most = usage.limit.max(usage.in_use) + self.before.held();
+        !self.alone && most > self.floor || self.open
     }
 
     /// Whether the floor would let somebody in that is not let in now.

@@ -28,6 +28,11 @@ enum Happens {
     Kill {
         at: usize,
     },
+    /// A front-end is killed, and goes on with its lease; a request of the one before may come late.
+    Restart {
+        at: usize,
+        late: bool,
+    },
     /// Somebody who came first to one front-end shows the token at another.
     Show {
         at: usize,
@@ -46,6 +51,7 @@ fn happens(faults: bool) -> impl Strategy<Value = Happens> {
         3 => (at(), any::<bool>()).prop_map(|(at, connected)| Happens::Link { at, connected }),
         3 => at().prop_map(|at| Happens::Lose { at }),
         1 => at().prop_map(|at| Happens::Kill { at }),
+        2 => (at(), any::<bool>()).prop_map(|(at, late)| Happens::Restart { at, late }),
         6 => (at(), 0..100_usize).prop_map(|(at, which)| Happens::Show { at, which }),
     ];
     prop_oneof![20 => calm, u32::from(faults) * 6 => fault]
@@ -104,9 +110,14 @@ impl Region {
         })
     }
 
+    fn is_ready(&self, at: usize) -> bool {
+        let front = &self.fronts[at];
+        front.runs && front.queue.second(self.now()).is_some()
+    }
+
     fn happen(&mut self, happens: &Happens, tokens: &mut Vec<Shown>) {
         match *happens {
-            Happens::Arrive { at, class } if self.fronts[at].runs => {
+            Happens::Arrive { at, class } if self.is_ready(at) => {
                 tokens.extend(self.arrive(at, class));
             }
             Happens::Leave { at } if self.fronts[at].runs => {
@@ -122,9 +133,11 @@ impl Region {
             Happens::Link { at, connected } => self.fronts[at].connected = connected,
             Happens::Lose { at } => self.fronts[at].loses = true,
             Happens::Kill { at } if at > 0 => self.fronts[at].runs = false,
+            Happens::Restart { at, late } if self.is_ready(at) && self.fronts[at].connected => {
+                self.restart(at, late);
+            }
             Happens::Show { at, which } if self.fronts[at].runs && which < tokens.len() => {
-                let now = self.now();
-                self.fronts[at].queue.show(now, tokens[which]);
+                self.show(at, tokens[which]);
             }
             _ => {}
         }
@@ -156,7 +169,7 @@ proptest! {
         happens in proptest::collection::vec(happens(true), 1..250),
     ) {
         let (mut region, mut tokens) = (Region::eventful(), Vec::new());
-        region.loose = true;
+        (region.loose, region.in_turn) = (true, true);
         for event in &happens {
             region.happen(event, &mut tokens);
         }

@@ -34,18 +34,19 @@ struct FrontEnd {
 }
 
 impl FrontEnd {
+    const SETTINGS: Settings = Settings {
+        reserve: 2,
+        report_every: None,
+    };
+
     fn new(at: usize, seed: u64) -> Self {
-        let settings = Settings {
-            reserve: 2,
-            report_every: None,
-        };
         let with = queue::Settings {
             reserve: 2,
             ..queue::Settings::default()
         };
         Self {
             name: format!("portal-{at}"),
-            keeper: Keeper::new(settings, 1),
+            keeper: Keeper::new(Self::SETTINGS, 1),
             queue: Queue::new(with, seed),
             runs: true,
             connected: true,
@@ -63,6 +64,8 @@ struct Region {
     now_ms: u64,
     fronts: Vec<FrontEnd>,
     capacity: u64,
+    /// Which classes go first.
+    firsts: Vec<bool>,
     /// The second of arrival of everybody who waits, by class and id.
     waiting: BTreeMap<u64, (u8, u32)>,
     /// Who was called, where, and the second of arrival.
@@ -70,6 +73,9 @@ struct Region {
     ended: Vec<(u64, Why)>,
     /// Who waits although a later one of the class was called, and since when.
     passed: BTreeMap<u64, u64>,
+    /// Whether those who are next are seated in the order of their seconds all over the region, as they are by now,
+    /// rather than as each front-end reports, which is easier to foretell.
+    in_turn: bool,
     /// Whether things break, or classes take turns, so that who is called may not be who came first.
     loose: bool,
 }
@@ -98,10 +104,12 @@ impl Region {
             now_ms: 1_000_000,
             fronts: Vec::new(),
             capacity,
+            firsts: firsts.clone(),
             waiting: BTreeMap::new(),
             called: Vec::new(),
             ended: Vec::new(),
             passed: BTreeMap::new(),
+            in_turn: false,
             loose: false,
         };
         let pool = SetPool {
@@ -212,7 +220,11 @@ impl Region {
                 wanted,
             }),
             Request::Report { lease, seq, report } => {
-                Command::Report(report.of(LeaseId(lease), seq))
+                let report = report.of(LeaseId(lease), seq);
+                match self.in_turn {
+                    true => Command::ReportV2(report),
+                    false => Command::Report(report),
+                }
             }
             Request::Return { lease, seq } => Command::Return(quota::Return {
                 lease: LeaseId(lease),

@@ -6,20 +6,38 @@ use crate::queue::BACK_WITHIN_S;
 /// How long whoever comes back may have to wait until that is settled.
 const SETTLED_MS: u64 = 1_200;
 
+fn region(capacity: u64, fronts: usize) -> Region {
+    let mut region = Region::new(capacity, fronts);
+    region.in_turn = true;
+    region
+}
+
 impl Region {
-    /// Kills a front-end, and starts it again a second later.
-    fn restart(&mut self, at: usize) {
-        self.fronts[at].runs = false;
+    /// Kills a front-end, and starts it again a second later, unless its lease has ended. `late` has it send a
+    /// request before that is carried out after the new one has looked how the lease stands.
+    pub(super) fn restart(&mut self, at: usize, late: bool) {
+        let (now, front) = (self.now(), &mut self.fronts[at]);
+        let sent = front.keeper.poll(now, &mut front.queue).filter(|_| late);
+        front.runs = false;
         self.run(1_000);
         let name = self.fronts[at].name.clone();
         let leases = self.state.leases("ent", None, Some(&name), None, 10);
         let live = |view: &&quota::LeaseView| view.phase == quota::LeasePhase::Live;
-        let lease = leases.iter().find(live).unwrap();
-        let in_use = self.state.report_of(lease.lease).unwrap().in_use;
         let mut front = FrontEnd::new(at, 1_000 + self.now_ms);
-        let (id, epoch) = (lease.lease.0, lease.epoch);
-        front.keeper = front.keeper.resume(id, epoch, lease.seq, lease.slots);
-        front.queue.resume(lease.slots, in_use);
+        front.keeper = Keeper::new(FrontEnd::SETTINGS, self.now_ms);
+        if let Some(lease) = leases.iter().find(live) {
+            let in_use = self.state.report_of(lease.lease).map_or(0, |r| r.in_use);
+            let (id, epoch) = (lease.lease.0, lease.epoch);
+            front.keeper = front.keeper.resume(id, epoch, lease.seq, lease.slots);
+            front.queue.resume(lease.slots, in_use);
+        }
+        if let Some((_, request)) = sent {
+            let command = self.command(at, request);
+            // It may be refused.
+            let _ = self.apply(command);
+        }
+        let firsts = self.firsts.clone();
+        front.queue.set_classes(firsts);
         self.fronts[at] = front;
     }
 
@@ -35,7 +53,7 @@ impl Region {
     }
 
     /// Somebody shows the token that they had, as a door takes it.
-    fn show(&mut self, at: usize, shown: Shown) -> Standing {
+    pub(super) fn show(&mut self, at: usize, shown: Shown) -> Standing {
         let (now, front) = (self.now(), &mut self.fronts[at]);
         let issued_s = shown.start_s.unwrap_or(shown.second);
         let own = shown.issuer == front.issuer() && !front.queue.gave_up(shown.id);
@@ -78,10 +96,10 @@ fn is_in(standing: &Standing) -> bool {
 
 #[test]
 fn who_was_in_is_in_whoever_waits_and_asks_before_them() {
-    let mut region = Region::new(10, 1);
+    let mut region = region(10, 1);
     let seats = region.seats(10);
     let tickets = region.arrivals(10, 1_100);
-    region.restart(0);
+    region.restart(0, false);
     region.all_ask(0, &tickets, 30);
     assert_eq!(region.waiting_at(0), 10, "and nobody has lost their place");
     assert!(region.called.is_empty(), "{:?} was let in", region.called);
@@ -113,11 +131,11 @@ fn who_was_in_is_in_whoever_waits_and_asks_before_them() {
 
 #[test]
 fn who_waits_at_another_front_end_gets_no_slot_of_who_was_in() {
-    let mut region = Region::new(10, 2);
+    let mut region = region(10, 2);
     let seats = region.seats(10);
     region.arrive(1, 0).unwrap();
     region.run(2_000);
-    region.restart(0);
+    region.restart(0, false);
     region.run(20_000);
     assert!(region.called.is_empty(), "{:?} was let in", region.called);
     for &seat in seats.iter().step_by(2) {
@@ -128,7 +146,7 @@ fn who_waits_at_another_front_end_gets_no_slot_of_who_was_in() {
 
 #[test]
 fn sessions_go_on_after_a_restart_during_a_pause() {
-    let mut region = Region::new(4, 1);
+    let mut region = region(4, 1);
     let seats = region.seats(4);
     let paused = Change::SetMode {
         pool: "ent".into(),
@@ -138,7 +156,7 @@ fn sessions_go_on_after_a_restart_during_a_pause() {
     };
     region.configure("pause", vec![paused]);
     region.run(2_000);
-    region.restart(0);
+    region.restart(0, false);
     region.run(2_000);
     for &seat in &seats {
         let standing = region.come_back(0, seat);
@@ -148,11 +166,11 @@ fn sessions_go_on_after_a_restart_during_a_pause() {
 
 #[test]
 fn a_token_from_before_is_good_at_another_front_end_and_once() {
-    let mut region = Region::new(4, 2);
+    let mut region = region(4, 2);
     let seats = region.seats(4);
     let ticket = region.arrive(0, 0).unwrap();
     region.run(2_000);
-    region.restart(0);
+    region.restart(0, false);
     for _ in 0..6 {
         region.show(1, ticket);
         region.run(500);
@@ -171,19 +189,18 @@ fn a_token_from_before_is_good_at_another_front_end_and_once() {
 
 #[test]
 fn a_lease_that_ended_meanwhile_is_taken_anew() {
-    let mut region = Region::new(4, 1);
+    let mut region = region(4, 1);
     region.fill(4);
-    region.restart(0);
+    region.restart(0, false);
+    // Heard once, and then no more.
+    region.run(1_000);
+    assert_eq!(region.fronts[0].queue.in_use(), 4);
     region.fronts[0].connected = false;
     region.run(20_000);
-    assert_eq!(region.fronts[0].queue.in_use(), 4);
+    assert_eq!(region.fronts[0].queue.in_use(), 0, "others may have them");
     region.fronts[0].connected = true;
     region.run(3_000);
-    assert_eq!(
-        region.fronts[0].queue.in_use(),
-        0,
-        "others may have had them"
-    );
+    assert_eq!(region.fronts[0].queue.in_use(), 0, "they are anybody's");
     region.arrive(0, 0);
     region.run(2_000);
     assert_eq!(region.fronts[0].queue.in_use(), 1);
