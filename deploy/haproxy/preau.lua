@@ -10,7 +10,7 @@ local HEADERS = { "host", "cookie", "authorization", "accept", "accept-language"
 core.register_action("preau", { "http-req" }, function(txn)
     local headers = {
         ["x-forwarded-for"] = { txn.sf:src() },
-        ["x-original-uri"] = { txn.sf:url() },
+        ["x-original-uri"] = { txn.sf:pathq() },
         ["x-original-method"] = { txn.sf:method() },
     }
     local given = txn.http:req_get_headers()

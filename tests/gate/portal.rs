@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Request, State};
-use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::header::{CONNECTION, COOKIE, SET_COOKIE, UPGRADE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -76,6 +76,7 @@ impl Portal {
         let port = listener.local_addr().unwrap().port();
         let router = Router::new()
             .route("/socket", any(socket))
+            .route("/tunnel", get(tunnel))
             .route("/download", get(download))
             .route(
                 "/upload",
@@ -209,6 +210,20 @@ async fn download() -> Response {
         ))
     });
     Body::from_stream(pieces).into_response()
+}
+
+/// Becomes whatever it is asked to.
+async fn tunnel(headers: HeaderMap) -> Response {
+    match headers.get(UPGRADE) {
+        None => StatusCode::OK.into_response(),
+        Some(protocol) => {
+            let said = [
+                (UPGRADE, protocol.clone()),
+                (CONNECTION, "upgrade".parse().unwrap()),
+            ];
+            (StatusCode::SWITCHING_PROTOCOLS, said).into_response()
+        }
+    }
 }
 
 async fn socket(upgrade: WebSocketUpgrade) -> Response {

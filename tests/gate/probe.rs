@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -154,6 +155,36 @@ impl Visitor {
             Ok((socket, _)) => Ok(Socket(socket)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Asks for HTTP/2 on this connection, as clients of 2015 did (RFC 7540, 3.2); the answer's head.
+    pub async fn tunnel(&self) -> String {
+        let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                       HTTP2-Settings: AAMAAABkAAQAAP__";
+        self.say("/tunnel", upgrade).await
+    }
+
+    /// Goes to a page by its whole address, as HTTP/2 has it and HTTP/1.1 may; the answer's head.
+    pub async fn by_address(&self, path: &str) -> String {
+        let address = format!("http://127.0.0.1{path}");
+        self.say(&address, "Accept: text/html").await
+    }
+
+    async fn say(&self, target: &str, headers: &str) -> String {
+        let token = self.token.as_deref().unwrap_or_default();
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\nCookie: {COOKIE_NAME}={token}\r\n\r\n"
+        );
+        let head = async {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            String::from_utf8(head).unwrap().to_lowercase()
+        };
+        timeout(WITHIN, head).await.unwrap()
     }
 }
 

@@ -109,6 +109,9 @@ async fn strangers_are_told(port: u16) {
         .await;
     told(&upload.unwrap());
     assert!(Visitor::new(port).socket().await.is_err());
+    let sent = Visitor::new(port).by_address("/news?of=today").await;
+    let back = "\nlocation: /preau/enter?to=%2fnews%3fof%3dtoday\r";
+    assert!(sent.contains(back), "{sent}");
 }
 
 /// Whoever is seated finds the portal as it is without a gate.
@@ -132,6 +135,9 @@ async fn the_portal_is_itself(seated: &mut Visitor) {
         .await
         .unwrap();
     assert_eq!(&answer.body[..], b"300000");
+    // Through a tunnel the portal would be asked, and the gate would not.
+    let tunnel = seated.tunnel().await;
+    assert!(!tunnel.starts_with("http/1.1 101"), "{tunnel}");
 }
 
 /// Somebody comes when others wait, reloads the page without its script, and is let in by and by.
