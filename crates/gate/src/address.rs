@@ -8,6 +8,9 @@ use ipnet::IpNet;
 
 /// Most entries of `X-Forwarded-For` that are looked at, from the last on: no row of trusted proxies is longer.
 const MOST_HOPS: usize = 16;
+/// Bits of a network.
+const V4_NETWORK: u32 = 24;
+const V6_NETWORK: u32 = 48;
 
 /// The proxies whose word is taken for where a request comes from.
 #[derive(Debug, Clone)]
@@ -67,19 +70,39 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.or_else(brackets)?.to_canonical())
 }
 
-/// The network of an address, /24 or /48: all of it that is logged.
+/// What counts as one address: whoever has one of IPv6 at home has the /56 around it.
+pub fn home(address: IpAddr) -> IpAddr {
+    begin(address, 32, 56)
+}
+
+/// The network of an address: its /24, or its /48 of IPv6.
+pub fn network(address: IpAddr) -> IpAddr {
+    begin(address, V4_NETWORK, V6_NETWORK)
+}
+
+/// Its network, which is all of an address that is logged.
 pub fn truncated(address: IpAddr) -> impl fmt::Display {
-    let (address, bits) = match address.to_canonical() {
+    let network = network(address);
+    let bits = if network.is_ipv4() {
+        V4_NETWORK
+    } else {
+        V6_NETWORK
+    };
+    format!("{network}/{bits}")
+}
+
+/// An address, with nothing after so many bits.
+fn begin(address: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            (IpAddr::from(Ipv4Addr::new(a, b, c, 0)), 24)
+            let others = 32 - v4_bits;
+            Ipv4Addr::from_bits(v4.to_bits() >> others << others).into()
         }
         IpAddr::V6(v6) => {
-            let [a, b, c, ..] = v6.segments();
-            (IpAddr::from(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), 48)
+            let others = 128 - v6_bits;
+            Ipv6Addr::from_bits(v6.to_bits() >> others << others).into()
         }
-    };
-    format!("{address}/{bits}")
+    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::address::{home, network};
 use crate::config::ConfigError;
 
-/// Cells of a row: 8 bytes each, so that all three tables come to 6 MiB.
+/// Cells of a row: 8 bytes each, so that a table comes to 2 MiB.
 const CELLS: usize = 1 << 17;
 const ROWS: usize = 2;
 
@@ -26,7 +27,7 @@ const ROWS: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Of an address without a good token; an IPv6 address counts by its /64.
+    /// Of an address without a good token; an IPv6 address counts by its /56.
     pub address_per_s: u32,
     /// Before that.
     pub address_burst: u32,
@@ -79,8 +80,7 @@ impl Config {
 /// All of them.
 #[derive(Debug)]
 pub struct Limits {
-    addresses: Meter,
-    networks: Meter,
+    places: Places,
     tickets: Meter,
 }
 
@@ -88,8 +88,7 @@ impl Limits {
     /// With nothing counted yet.
     pub fn new(config: &Config) -> Self {
         Self {
-            addresses: Meter::new(config.address_per_s, config.address_burst),
-            networks: Meter::new(config.network_per_s, config.network_burst),
+            places: Places::new(config),
             tickets: Meter::new(config.ticket_per_s, config.ticket_burst),
         }
     }
@@ -99,13 +98,7 @@ impl Limits {
     /// # Errors
     /// How long until the next would be borne.
     pub fn fresh(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
-        let (host, network) = match address.to_canonical() {
-            IpAddr::V4(v4) => (u128::from(v4.to_bits()), u128::from(v4.to_bits() >> 8)),
-            // Shifted so that no network is some IPv4 one's.
-            IpAddr::V6(v6) => (v6.to_bits() >> 64 << 64, v6.to_bits() >> 80 << 80),
-        };
-        self.addresses.take(host, now)?;
-        self.networks.take(network, now)
+        self.places.take(address, now)
     }
 
     /// A poll by a ticket.
@@ -114,6 +107,37 @@ impl Limits {
     /// As [`Limits::fresh`].
     pub fn poll(&self, ticket: &str, now: Duration) -> Result<(), Duration> {
         self.tickets.take(ticket, now)
+    }
+}
+
+/// What comes from each address, and from each network.
+#[derive(Debug)]
+pub struct Places {
+    addresses: Meter,
+    networks: Meter,
+}
+
+impl Places {
+    /// With nothing counted yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            addresses: Meter::new(config.address_per_s, config.address_burst),
+            networks: Meter::new(config.network_per_s, config.network_burst),
+        }
+    }
+
+    /// One more, at `now` since some fixed moment.
+    ///
+    /// # Errors
+    /// How long until the next would be borne.
+    pub fn take(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        self.addresses.take(home(address), now)?;
+        self.networks.take(network(address), now)
+    }
+
+    /// Whether one more would be borne.
+    pub fn has_room(&self, address: IpAddr, now: Duration) -> bool {
+        self.addresses.has_room(home(address), now) && self.networks.has_room(network(address), now)
     }
 }
 
@@ -143,35 +167,53 @@ impl Meter {
     }
 
     fn take(&self, key: impl Hash, now: Duration) -> Result<(), Duration> {
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let mut wait = u64::MAX;
-        // One hash has a place for each row, in bits of its own.
-        let hash = self.seed.hash_one(&key);
-        for (row, at) in self.rows.iter().zip([hash, hash >> 32]) {
-            let at = at as usize % CELLS;
-            wait = wait.min(self.pour(&row[at], now));
-        }
-        match wait {
+        let now = nanos(now);
+        let waits = self.cells(key).map(|cell| self.pour(cell, now));
+        match waits.into_iter().min().unwrap_or(0) {
             0 => Ok(()),
             wait => Err(Duration::from_nanos(wait)),
         }
+    }
+
+    fn has_room(&self, key: impl Hash, now: Duration) -> bool {
+        let now = nanos(now);
+        let cells = self.cells(key).into_iter();
+        let mut over = cells.map(|cell| self.over(cell.load(Ordering::Relaxed), now));
+        over.any(|over| over == 0)
+    }
+
+    /// A cell in each row.
+    fn cells(&self, key: impl Hash) -> [&AtomicU64; ROWS] {
+        // One hash has a place for each row, in bits of its own.
+        let hash = self.seed.hash_one(&key);
+        std::array::from_fn(|row| &self.rows[row][(hash >> (32 * row)) as usize % CELLS])
+    }
+
+    /// How long until one more request has room in a bucket that is empty then.
+    fn over(&self, empty: u64, now: u64) -> u64 {
+        let full = empty.max(now).saturating_add(self.each);
+        full.saturating_sub(now.saturating_add(self.ahead))
     }
 
     /// Puts one request into a bucket; 0, or how long until it would have room.
     fn pour(&self, cell: &AtomicU64, now: u64) -> u64 {
         let mut empty = cell.load(Ordering::Relaxed);
         loop {
-            let full = empty.max(now).saturating_add(self.each);
-            let over = full.saturating_sub(now.saturating_add(self.ahead));
+            let over = self.over(empty, now);
             if over > 0 {
                 return over;
             }
+            let full = empty.max(now).saturating_add(self.each);
             match cell.compare_exchange_weak(empty, full, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return 0,
                 Err(other) => empty = other,
             }
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -251,14 +293,18 @@ mod tests {
         let school: IpAddr = "192.0.2.1".parse().unwrap();
         // A thousand pupils, two requests each until they have a ticket, within a second even.
         assert!((0..2_000).all(|_| limits.fresh(school, SECOND).is_ok()));
+        assert!(limits.places.has_room(school, SECOND));
         let carrier = |n: u32| IpAddr::from((0xC633_6400 | (n % 256)).to_be_bytes());
         assert!((0..25_000).all(|n| limits.fresh(carrier(n), SECOND).is_ok()));
         let flood = (0..100_000).filter(|n| limits.fresh(carrier(*n), SECOND).is_ok());
         assert!(flood.count() < 10_000);
-        // One network's addresses are one person's in IPv6.
-        let one = |n: u128| IpAddr::from((0x2001_0db8_u128 << 96 | n).to_be_bytes());
+        // A home's addresses are one person's in IPv6, in whichever of its 256 networks.
+        let one =
+            |n: u128| IpAddr::from((0x2001_0db8_u128 << 96 | (n % 256) << 64 | n).to_be_bytes());
         let borne = (0..100_000).filter(|n| limits.fresh(one(*n), SECOND).is_ok());
         assert_eq!(borne.count(), 3_000);
+        assert!(!limits.places.has_room(one(7), SECOND));
+        assert!(limits.places.has_room(one(7), 2 * SECOND));
         assert!(limits.poll("a ticket", SECOND).is_ok());
     }
 }

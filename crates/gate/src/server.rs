@@ -1,8 +1,9 @@
 //! The listener: what a connection may cost before anybody is known to be behind it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::address::Trusted;
+use crate::address::{Trusted, home, network};
 use crate::stream::{Fed, Held};
 
 /// The pause where the system has no connection to give, such as where no file can be opened any more.
@@ -36,10 +37,12 @@ const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const FULL_WITHIN: Duration = Duration::from_millis(100);
 /// One address that is no trusted proxy has at most this part of all connections: a school's thousand browsers, some
-/// connections each, go into a quarter of the default.
+/// connections each, go into a quarter of the default. And so has one network of IPv6, which may be one customer's
+/// as well: 256 of what counts as an address there.
 const ONE_ADDRESS: usize = 4;
+const ONE_NETWORK: usize = 2;
 /// Requests under way when the gate stops have so long.
-const DRAIN: Duration = Duration::from_secs(10);
+pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is borne of connections.
 #[derive(Debug, Clone)]
@@ -52,8 +55,8 @@ pub struct Bounds {
     pub header_time: Duration,
     /// For which the other end may take nothing of an answer, or send nothing of a body.
     pub stall_time: Duration,
-    /// Whose connections are many people's. Any other address has a quarter of them at the most; one of IPv6 counts
-    /// by its /64.
+    /// Whose connections are many people's. Any other address has a quarter of them at the most, one of IPv6 by its
+    /// /56; and the /48 around that has half.
     pub trusted: Trusted,
 }
 
@@ -222,21 +225,15 @@ struct Open {
 struct Counts {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
+    by_network: HashMap<IpAddr, usize>,
 }
 
 /// The place of one of them, given back when it is dropped.
 #[derive(Debug)]
 struct Place {
     open: Arc<Open>,
-    address: IpAddr,
-}
-
-/// What counts as one address: whoever has one of IPv6 has its whole /64.
-fn one(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
+    /// Whose it counts as, where it is one's.
+    address: Option<IpAddr>,
 }
 
 impl Open {
@@ -247,34 +244,53 @@ impl Open {
         }
     }
 
+    /// `shared` is whether the connection may be many people's, and counts among all alone.
     fn take(open: &Arc<Self>, address: IpAddr, shared: bool) -> Option<Place> {
-        let address = one(address);
+        let most = open.most;
         let mut inner = open.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = inner.by_address.get(&address).copied().unwrap_or_default();
-        let most_here = open.most.div_ceil(ONE_ADDRESS);
-        if inner.all >= open.most || !shared && here >= most_here {
+        if inner.all >= most || !shared && inner.has_enough(address, most) {
             return None;
         }
         inner.all += 1;
-        *inner.by_address.entry(address).or_default() += 1;
-        let open = Arc::clone(open);
+        if !shared {
+            *inner.by_address.entry(home(address)).or_default() += 1;
+            if address.is_ipv6() {
+                *inner.by_network.entry(network(address)).or_default() += 1;
+            }
+        }
+        let (open, address) = (Arc::clone(open), Some(address).filter(|_| !shared));
         Some(Place { open, address })
+    }
+}
+
+impl Counts {
+    /// Whether an address, or its network, has its part of so many.
+    fn has_enough(&self, address: IpAddr, most: usize) -> bool {
+        let of = |counts: &HashMap<_, usize>, key| counts.get(&key).copied().unwrap_or_default();
+        of(&self.by_address, home(address)) >= most.div_ceil(ONE_ADDRESS)
+            || of(&self.by_network, network(address)) >= most.div_ceil(ONE_NETWORK)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inner = self
-            .open
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let inner = self.open.inner.lock();
+        let mut inner = inner.unwrap_or_else(PoisonError::into_inner);
         inner.all -= 1;
-        if let Some(here) = inner.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                inner.by_address.remove(&self.address);
+        if let Some(address) = self.address {
+            one_less(&mut inner.by_address, home(address));
+            if address.is_ipv6() {
+                one_less(&mut inner.by_network, network(address));
             }
+        }
+    }
+}
+
+fn one_less(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -452,15 +468,21 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_counts_by_its_network() {
+    fn an_ipv6_address_counts_by_the_home_that_has_it_and_by_its_network() {
         let open = Arc::new(Open::new(8));
         let at = |text: &str| Open::take(&open, text.parse().unwrap(), false);
-        let held = [at("2001:db8::1"), at("2001:db8::2")];
+        let held = [at("2001:db8::1"), at("2001:db8:0:ff::2")];
         assert!(held.iter().all(Option::is_some));
         assert!(at("2001:db8::3").is_none());
-        assert!(at("2001:db8:0:1::3").is_some());
+        let others = [at("2001:db8:0:100::3"), at("2001:db8:0:200::3")];
+        assert!(others.iter().all(Option::is_some));
+        assert!(at("2001:db8:0:300::3").is_none());
+        assert!(at("2001:db8:1::3").is_some());
         drop(held);
         assert!(at("2001:db8::3").is_some());
+        drop(others);
+        let inner = open.inner.lock().unwrap();
+        assert!(inner.by_address.is_empty() && inner.by_network.is_empty());
     }
 
     #[tokio::test]
