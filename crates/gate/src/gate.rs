@@ -20,7 +20,7 @@ use crate::config::{Config, ConfigError, NodeTls};
 use crate::cookies::Cookies;
 use crate::desk::{Desk, Settings};
 use crate::ext_authz;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Guarded, Identity, IdentityError};
 use crate::last_life::{LastLife, LastLifeError, Lock};
 use crate::limits::Limits;
 use crate::opening;
@@ -208,7 +208,7 @@ fn app(config: &Config) -> Result<Arc<App>, StartError> {
         reader: Reader {
             cookies: Cookies::new(config),
             trusted: Trusted::new(config.trusted_proxies.clone()),
-            identity: config.identity.as_ref().map(Identity::new).transpose()?,
+            identity: identity(config)?,
         },
         metrics: Arc::default(),
         names: (config.pool.clone(), config.region.clone()),
@@ -249,6 +249,11 @@ fn nodes(config: &Config) -> Result<Nodes, StartError> {
 
 fn node_tls(files: &NodeTls) -> Result<ClientTlsConfig, ConfigError> {
     let ca = pem("tls.ca", &files.ca)?;
+fn identity(config: &Config) -> Result<Option<Guarded>, IdentityError> {
+    let identity = config.identity.as_ref().map(Identity::new).transpose()?;
+    Ok(identity.map(|identity| Guarded::new(identity, &config.limits.rates)))
+}
+
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
     match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {
@@ -358,7 +363,8 @@ async fn keep(
 }
 
 fn refresh(app: &App) {
-    if let Some(Err(error)) = app.reader.identity.as_ref().map(Identity::refresh) {
+    let guarded = app.reader.identity.as_ref();
+    if let Some(Err(error)) = guarded.map(|guarded| guarded.identity.refresh()) {
         tracing::warn!(%error, "the keys of identities stay what they were");
     }
 }

@@ -9,7 +9,7 @@ use client::tokens::{Kind, MAX_TOKEN_CHARS};
 use crate::address::Trusted;
 use crate::cookies::Cookies;
 use crate::desk::Visitor;
-use crate::identity::Identity;
+use crate::identity::{Guarded, Person};
 
 /// The header by which an app shows its token on the way to the portal.
 pub const TOKEN_HEADER: &str = "x-preau-ticket";
@@ -24,7 +24,7 @@ pub struct Reader {
     /// Whose word is taken for where a request comes from.
     pub trusted: Trusted,
     /// Who somebody is.
-    pub identity: Option<Identity>,
+    pub identity: Option<Guarded>,
 }
 
 /// A request to the portal, as the gate or a proxy got it.
@@ -39,23 +39,21 @@ pub struct Wanted {
 impl Reader {
     /// Who makes a request.
     pub fn visitor(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Visitor {
+        let address = peer.map(|peer| self.address(peer.ip(), headers));
+        let token = self.cookies.token(headers);
         Visitor {
-            address: peer.map(|peer| self.address(peer.ip(), headers)),
-            token: self
-                .cookies
-                .token(headers)
-                .or_else(|| header_token(headers)),
-            person: self
-                .identity
-                .as_ref()
-                .and_then(|identity| match identity.person(headers) {
-                    Ok(person) => person,
-                    Err(error) => {
-                        tracing::debug!(%error, "an identity is refused, and counts as none");
-                        None
-                    }
-                }),
+            address,
+            token: token.or_else(|| header_token(headers)),
+            person: self.person(address, headers),
         }
+    }
+
+    fn person(&self, address: Option<IpAddr>, headers: &HeaderMap) -> Option<Person> {
+        let person = self.identity.as_ref()?.person(address, headers);
+        person.unwrap_or_else(|error| {
+            tracing::debug!(%error, "an identity is refused, and counts as none");
+            None
+        })
     }
 
     /// Where a request comes from.

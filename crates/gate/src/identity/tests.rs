@@ -186,6 +186,12 @@ fn what_is_not_for_this_gate_or_not_for_now_is_refused() {
         json!({ "exp": "tomorrow" }),
         json!({ "exp": null }),
         json!({ "nbf": now + LEEWAY_S + 60 }),
+        json!({ "nbf": "tomorrow" }),
+        json!({ "nbf": (now + LEEWAY_S + 60).to_string() }),
+        json!({ "nbf": -1 }),
+        json!({ "nbf": 1e300 }),
+        json!({ "nbf": [now] }),
+        json!({ "nbf": null }),
         json!({ "sub": "" }),
         json!({ "sub": null }),
         json!({ "sub": 7 }),
@@ -193,12 +199,50 @@ fn what_is_not_for_this_gate_or_not_for_now_is_refused() {
         let token = login.token(Some("ec"), &claims(others.clone()));
         assert!(identity.person(&bearer(&token)).is_err(), "{others}");
     }
-    let several = claims(json!({ "aud": ["another", AUDIENCE] }));
-    assert!(
-        identity
-            .person(&bearer(&login.token(Some("ec"), &several)))
-            .is_ok()
-    );
+    for others in [
+        json!({ "aud": ["another", AUDIENCE] }),
+        json!({ "nbf": now }),
+        json!({ "nbf": now as f64 + 0.5 }),
+    ] {
+        let token = login.token(Some("ec"), &claims(others.clone()));
+        assert!(identity.person(&bearer(&token)).is_ok(), "{others}");
+    }
+}
+
+#[test]
+fn forged_tokens_are_looked_into_at_a_rate() {
+    let login = Login::new();
+    let rates = limits::Config {
+        address_per_s: 1,
+        address_burst: 3,
+        ..limits::Config::default()
+    };
+    let guarded = Guarded::new(login.identity(), &rates);
+    let from =
+        |address: &str, token: &str| guarded.person(Some(address.parse().unwrap()), &bearer(token));
+    let good = login.token(Some("ec"), &claims(json!({})));
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", text(&[0; 64]));
+    let past = login.token(Some("ec"), &claims(json!({ "exp": 1 })));
+    let unknown = login.token(Some("new"), &claims(json!({})));
+    for _ in 0..20 {
+        assert!(from("192.0.2.7", &good).is_ok());
+        for honest in [&past, &unknown] {
+            let refused = from("192.0.2.7", honest).unwrap_err();
+            assert!(!matches!(refused, IdentityError::TooMany));
+        }
+    }
+    let verified = (0..20).filter(|_| match from("192.0.2.7", &forged) {
+        Err(IdentityError::TooMany) => false,
+        refused => refused.is_err(),
+    });
+    // A second may go by meanwhile.
+    assert!((3..=6).contains(&verified.count()));
+    assert!(matches!(
+        from("192.0.2.7", &forged),
+        Err(IdentityError::TooMany)
+    ));
+    assert!(from("192.0.2.8", &good).is_ok());
 }
 
 #[test]
