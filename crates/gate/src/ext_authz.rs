@@ -2,15 +2,25 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response as HttpResponse;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::{Request, Response, Status};
 
+use crate::address::Trusted;
 use crate::app::App;
 use crate::desk::Showing;
 use crate::metrics::Way;
+use crate::stream::Held;
 use crate::visitor::Wanted;
 
 /// What of Envoy's protocol is used.
@@ -28,9 +38,77 @@ const MAX_PAGE_BYTES: usize = 64 << 10;
 const OK: i32 = 0;
 const DENIED: i32 = 7;
 
-/// The service.
-pub fn service(app: Arc<App>) -> AuthorizationServer<Checks> {
-    AuthorizationServer::new(Checks { app })
+/// Longest question, in bytes: a request's head, of which Envoy takes 60 KiB by default.
+const MAX_QUESTION_BYTES: usize = 256 << 10;
+/// Connections at a time, of which Envoy has one for each thread, and questions at a time by each.
+const CONNECTIONS: usize = 256;
+const QUESTIONS: u32 = 1_024;
+/// A question is answered within so long, or not at all: proxies wait for less.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For which the other end may take nothing of what it is sent; and how often it is asked whether it is there, which
+/// it has to say as soon.
+const STALL_TIME: Duration = Duration::from_secs(60);
+const THERE_EVERY: Duration = Duration::from_secs(30);
+const THERE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a listener bears.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Who may ask: whoever does is believed about where a request comes from.
+    pub trusted: Trusted,
+    /// How long questions under way have when the gate stops.
+    pub drain: Duration,
+}
+
+/// Answers Envoy until it is told to stop, and then finishes what is under way.
+pub async fn serve(listener: TcpListener, app: Arc<App>, bounds: Bounds, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = incoming.filter_map(move |accepted| match accepted {
+        Ok(stream) => admit(stream, &bounds.trusted, &places).map(Ok),
+        Err(error) => Some(Err(error)),
+    });
+    let checks = AuthorizationServer::new(Checks { app });
+    let served = Server::builder()
+        .timeout(ANSWER_WITHIN)
+        .max_concurrent_streams(QUESTIONS)
+        .http2_keepalive_interval(Some(THERE_EVERY))
+        .http2_keepalive_timeout(Some(THERE_WITHIN))
+        .add_service(checks.max_decoding_message_size(MAX_QUESTION_BYTES))
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let too_long = async {
+        stop.cancelled().await;
+        sleep(bounds.drain).await;
+    };
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "Envoy is answered no more");
+        },
+        () = too_long => tracing::warn!("closed while Envoy has connections open"),
+    }
+}
+
+type Admitted = Held<TcpStream, OwnedSemaphorePermit>;
+
+/// Takes a connection on, or closes it.
+fn admit(stream: TcpStream, trusted: &Trusted, places: &Arc<Semaphore>) -> Option<Admitted> {
+    let peer = stream.peer_addr().ok()?.ip();
+    if !trusted.contains(peer) {
+        tracing::warn!(%peer, "ext_authz: closed, for this is none of trusted_proxies");
+        return None;
+    }
+    let place = Arc::clone(places).try_acquire_owned();
+    let place =
+        place.inspect_err(|_| tracing::warn!("ext_authz: {CONNECTIONS} connections are open"));
+    Some(Held::new(stream, STALL_TIME, place.ok()?))
+}
+
+impl Connected for Admitted {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.get_ref().connect_info()
+    }
 }
 
 /// Answers whether requests may go through.
@@ -120,4 +198,70 @@ fn headers(http: &v3::attribute_context::HttpRequest) -> HeaderMap {
         Some((name, HeaderValue::try_from(value).ok()?))
     });
     pairs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
+    use tokio::time::timeout;
+
+    use crate::config::Config;
+    use crate::gate;
+
+    /// How a connection of HTTP/2 begins: the preface, and settings with nothing in them.
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn start(trusted: &str) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let app = gate::app(&Config::new("ent", "normandie", Vec::new())).unwrap();
+        let bounds = Bounds {
+            trusted: Trusted::new(vec![trusted.parse().unwrap()]),
+            drain: Duration::from_millis(100),
+        };
+        let served = serve(listener, app, bounds, stop.clone());
+        (address, stop, tokio::spawn(served))
+    }
+
+    /// A connection that is answered; `None` where it is closed.
+    async fn connect(address: SocketAddr) -> Option<TcpStream> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(HELLO).await.ok()?;
+        let answered = timeout(SOON, stream.read_u8()).await.unwrap();
+        answered.ok().map(|_| stream)
+    }
+
+    #[tokio::test]
+    async fn only_trusted_proxies_may_ask_and_so_many_at_a_time() {
+        let (address, _stop, _task) = start("10.0.0.0/8").await;
+        assert!(connect(address).await.is_none());
+        let (address, _stop, _task) = start("127.0.0.0/8").await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            held.push(connect(address).await.unwrap());
+        }
+        assert!(connect(address).await.is_none());
+        drop(held);
+        let again = async {
+            while connect(address).await.is_none() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(SOON, again).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_stays_open_does_not_keep_the_gate_from_its_end() {
+        let (address, stop, task) = start("127.0.0.0/8").await;
+        let answered = connect(address).await.unwrap();
+        let silent = TcpStream::connect(address).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+        stop.cancel();
+        timeout(SOON, task).await.unwrap().unwrap();
+        drop((answered, silent));
+    }
 }

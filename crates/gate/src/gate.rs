@@ -144,7 +144,12 @@ impl Gate {
             stop.clone(),
         ));
         let ext_authz = envoy.map(|(listener, address)| {
-            tasks.spawn(serve_envoy(listener, Arc::clone(&app), stop.clone()));
+            let bounds = ext_authz::Bounds {
+                trusted: Trusted::new(config.trusted_proxies.clone()),
+                drain: server::DRAIN,
+            };
+            let app = Arc::clone(&app);
+            tasks.spawn(ext_authz::serve(listener, app, bounds, stop.clone()));
             address
         });
         tasks.spawn(look_ahead(
@@ -288,16 +293,6 @@ async fn bind(
     let listener = TcpListener::bind(address).await.map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
     Ok((listener, address))
-}
-
-async fn serve_envoy(listener: TcpListener, app: Arc<App>, stop: CancellationToken) {
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = tonic::transport::Server::builder()
-        .add_service(ext_authz::service(app))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "Envoy is answered no more");
-    }
 }
 
 /// While nobody is let in, asks when that ends.

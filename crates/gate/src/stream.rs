@@ -29,6 +29,11 @@ impl<S, K> Held<S, K> {
             _kept: kept,
         }
     }
+
+    /// The connection.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Held<S, K> {
