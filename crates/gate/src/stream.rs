@@ -1,5 +1,5 @@
 //! What a connection may hold up: one whose other end takes none of its answer, or sends none of a body that it has
-//! announced, ends after a while. One that is silent because nobody has anything to say does not.
+//! announced, ends after a while, and so does a body for the gate itself that takes long as a whole. One that is silent because nobody has anything to say does not.
 
 use std::io;
 use std::pin::Pin;
@@ -124,6 +124,55 @@ impl Body for Fed {
     }
 }
 
+/// A request's body that has to be there as a whole within a time of first being asked for.
+#[derive(Debug)]
+pub struct Whole {
+    body: axum::body::Body,
+    time: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Whole {
+    /// `time` is that.
+    pub fn within(time: Duration, body: axum::body::Body) -> axum::body::Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        axum::body::Body::new(Self {
+            body,
+            time,
+            timer: None,
+        })
+    }
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.time)));
+        if timer.as_mut().poll(cx).is_ready() {
+            let late: io::Error = io::ErrorKind::TimedOut.into();
+            return Poll::Ready(Some(Err(late.into())));
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        frame.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// How long the other end has been waited for. There is a timer from the first wait on only, which most connections
 /// never have.
 #[derive(Debug)]
@@ -160,6 +209,41 @@ impl Stall {
         ready!(timer.as_mut().poll(cx));
         self.waits = false;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// A body for tests that comes slowly.
+#[cfg(test)]
+pub mod slow {
+    use super::*;
+    use std::convert::Infallible;
+    use tokio::time::{Interval, interval};
+
+    /// So many parts of four bytes, with a pause after each.
+    pub struct Slow(usize, Interval);
+
+    impl Slow {
+        /// As such a body.
+        pub fn body(parts: usize, pause: Duration) -> axum::body::Body {
+            axum::body::Body::new(Self(parts, interval(pause)))
+        }
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.0 == 0 {
+                return Poll::Ready(None);
+            }
+            ready!(self.1.poll_tick(cx));
+            self.0 -= 1;
+            Poll::Ready(Some(Ok(Frame::data("part".into()))))
+        }
     }
 }
 
@@ -202,5 +286,15 @@ mod tests {
         assert_eq!((byte, Arc::strong_count(&kept)), (7, 2));
         drop(far);
         assert_eq!(Arc::strong_count(&kept), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_has_to_be_whole_is_so_in_time_or_not_at_all() {
+        use http_body_util::BodyExt as _;
+        let whole = |parts| Whole::within(TIME, slow::Slow::body(parts, TIME / 10)).collect();
+        assert_eq!(whole(9).await.unwrap().to_bytes().len(), 36);
+        let began = Instant::now();
+        assert!(whole(1_000).await.is_err());
+        assert_eq!(began.elapsed().as_secs(), TIME.as_secs());
     }
 }

@@ -111,33 +111,12 @@ mod tests {
     use axum::routing::{get, post};
     use bytes::Bytes;
     use http_body_util::BodyExt as _;
-    use hyper::body::Frame;
-    use std::convert::Infallible;
     use std::net::SocketAddr;
     use tokio::net::TcpListener;
-    use tokio::time::{Interval, interval};
+
+    use crate::stream::slow::Slow;
 
     const WITHIN: Duration = Duration::from_millis(400);
-
-    /// Parts of a body, with a pause before each.
-    struct Slow(Interval, usize);
-
-    impl hyper::body::Body for Slow {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: std::pin::Pin<&mut Self>,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            if self.1 == 0 {
-                return std::task::Poll::Ready(None);
-            }
-            std::task::ready!(self.0.poll_tick(cx));
-            self.1 -= 1;
-            std::task::Poll::Ready(Some(Ok(Frame::data("part".into()))))
-        }
-    }
 
     fn portal(at: SocketAddr) -> Portal {
         let mut config = Config::new("ent", "normandie", Vec::new());
@@ -174,16 +153,16 @@ mod tests {
     #[tokio::test]
     async fn an_upload_may_take_longer_than_the_portal_may() {
         let portal = served().await;
-        let slow = Slow(interval(WITHIN / 4), 12);
-        let upload = Request::post("/length").body(Body::new(slow)).unwrap();
+        let slow = Slow::body(12, WITHIN / 4);
+        let upload = Request::post("/length").body(slow).unwrap();
         assert_eq!(asked(&portal, upload).await, (200, "48".into()));
     }
 
     #[tokio::test]
     async fn a_portal_that_begins_no_answer_or_takes_nothing_is_given_up() {
         let portal_that_thinks = served().await;
-        let slow = Slow(interval(WITHIN / 4), 4);
-        let upload = Request::post("/never").body(Body::new(slow)).unwrap();
+        let slow = Slow::body(4, WITHIN / 4);
+        let upload = Request::post("/never").body(slow).unwrap();
         let given_up = (504, "Gateway Timeout".into());
         assert_eq!(asked(&portal_that_thinks, upload).await, given_up);
         // Connections are there, and nobody reads.

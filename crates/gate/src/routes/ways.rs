@@ -68,9 +68,11 @@ async fn asked(
     method: &str,
 ) -> Result<(Wanted, Visitor, Answer, HeaderMap), &'static str> {
     let (parts, body) = request.into_parts();
-    drain(&parts.headers, body).await;
+    // A stranger's body is not waited for.
     let wanted = app.reader.wanted(peer(&parts), &parts.headers, uri, method);
-    let (wanted, visitor) = (wanted.ok_or(uri)?, app.visitor(&parts));
+    let wanted = wanted.ok_or(uri)?;
+    drain(&parts.headers, body).await;
+    let visitor = app.visitor(&parts);
     let answer = app.desk.look(&visitor, Showing::Sign).await;
     Ok((wanted, visitor, answer, parts.headers))
 }
