@@ -10,6 +10,7 @@ use client::{AddressError, ConnectError, FrontEnd, Holder, Nodes, Options};
 use quota::Mode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity as TlsIdentity};
 
@@ -102,19 +103,14 @@ impl Gate {
     /// # Errors
     /// Where a value, a file or an address can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        config.validate()?;
-        let nodes = nodes(&config)?;
-        if let Some(keys) = &config.keys {
-            KeyFile::open(keys)?;
-        }
-        let tls = config.https.as_ref();
-        let tls = tls
-            .map(|https| server::tls(&https.cert, &https.key))
-            .transpose()?;
+        let Parts {
+            nodes,
+            tls,
+            app,
+            portal,
+        } = parts(&config)?;
         let last_life = config.state.as_deref().map(LastLife::open).transpose()?;
         let lock = last_life.as_ref().map(LastLife::lock);
-        let app = app(&config)?;
-        let portal = Portal::new(&config)?;
         let (public, listen) = bind("listen", config.listen).await?;
         let (private, admin) = bind("admin", config.admin).await?;
         let envoy = match config.ext_authz {
@@ -169,6 +165,15 @@ impl Gate {
         })
     }
 
+    /// Reads and builds all that a gate does before it listens and connects, and starts nothing. Left out is the file
+    /// of the last life, which a gate that runs may have in hand. Belongs into a runtime of tokio's.
+    ///
+    /// # Errors
+    /// Where a value or a file can't be used.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        parts(config).map(drop)
+    }
+
     /// Where people are served.
     pub fn listen(&self) -> SocketAddr {
         self.listen
@@ -192,7 +197,31 @@ impl Gate {
     }
 }
 
-fn app(config: &Config) -> Result<Arc<App>, StartError> {
+/// What a gate is made of before it listens and connects.
+struct Parts {
+    nodes: Nodes,
+    tls: Option<TlsAcceptor>,
+    app: Arc<App>,
+    portal: Option<Portal>,
+}
+
+fn parts(config: &Config) -> Result<Parts, StartError> {
+    config.validate()?;
+    if let Some(keys) = &config.keys {
+        KeyFile::open(keys)?;
+    }
+    let https = config.https.as_ref();
+    let tls = https.map(|https| server::tls(&https.cert, &https.key));
+    Ok(Parts {
+        nodes: nodes(config)?,
+        tls: tls.transpose()?,
+        app: app(config)?,
+        portal: Portal::new(config)?,
+    })
+}
+
+/// What requests are answered from, as a configuration has it.
+pub fn app(config: &Config) -> Result<Arc<App>, StartError> {
     let settings = Settings {
         class: config.class.clone(),
         pace: Pace {
@@ -218,6 +247,11 @@ fn app(config: &Config) -> Result<Arc<App>, StartError> {
         metrics: Arc::default(),
         names: (config.pool.clone(), config.region.clone()),
     }))
+}
+
+fn identity(config: &Config) -> Result<Option<Guarded>, IdentityError> {
+    let identity = config.identity.as_ref().map(Identity::new).transpose()?;
+    Ok(identity.map(|identity| Guarded::new(identity, &config.limits.rates)))
 }
 
 /// Those of the listener for people, and of that for whoever runs the gate.
@@ -254,11 +288,6 @@ fn nodes(config: &Config) -> Result<Nodes, StartError> {
 
 fn node_tls(files: &NodeTls) -> Result<ClientTlsConfig, ConfigError> {
     let ca = pem("tls.ca", &files.ca)?;
-fn identity(config: &Config) -> Result<Option<Guarded>, IdentityError> {
-    let identity = config.identity.as_ref().map(Identity::new).transpose()?;
-    Ok(identity.map(|identity| Guarded::new(identity, &config.limits.rates)))
-}
-
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
     match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {

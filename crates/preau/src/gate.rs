@@ -80,7 +80,7 @@ pub struct Args {
     /// The portal is on plain HTTP: without this, browsers keep the cookie over HTTPS alone.
     #[arg(long)]
     plain_http: bool,
-    /// Read all of it, say whether it is right, and start nothing.
+    /// Read all of it and the files that it names, say whether they are right, and start nothing.
     #[arg(long)]
     check: bool,
     /// Print the description of the API for apps (OpenAPI, JSON), and start nothing.
@@ -110,12 +110,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return print_line(&gate::document());
     }
     let config = args.config()?;
+    if args.check {
+        crate::block_on(async { Gate::check(&config).map_err(failure) })?;
+        return print_line("the configuration is right");
+    }
     config
         .validate()
         .map_err(|why| Failure::usage(why.to_string()))?;
-    if args.check {
-        return print_line("the configuration is right");
-    }
     start_log(Log {
         filter: args.log_filter.clone(),
         format: args.log_format,

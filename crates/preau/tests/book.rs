@@ -83,6 +83,16 @@ fn the_waiting_rooms_file_is_right_and_its_limits_are_stated() {
         page.split_once("[identity]").unwrap().1,
     );
     let identity = identity.split_once("```").unwrap().0;
+    // Its files, somewhere else.
+    let dir = tempfile::tempdir().unwrap();
+    let key = Command::new(env!("CARGO_BIN_EXE_preau"))
+        .args(["key", "new"])
+        .output()
+        .unwrap();
+    std::fs::write(dir.path().join("keys"), key.stdout).unwrap();
+    std::fs::write(dir.path().join("identity"), "s".repeat(32)).unwrap();
+    let here = |text: &str| text.replace("/etc/preau", dir.path().to_str().unwrap());
+    let (file, identity) = (here(&file), here(identity));
     for text in [file.clone(), format!("{file}[identity]{identity}")] {
         let ran = check_gate(&text);
         assert!(

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{command, preau};
+use common::{command, preau, preau_with};
 
 /// Every command, by its words.
 fn commands() -> Vec<Vec<String>> {
@@ -87,6 +87,81 @@ fn wrong_flags_are_usage_errors() {
         preau(&["--version"]).ok(),
         format!("preau {}\n", env!("CARGO_PKG_VERSION"))
     );
+}
+
+/// A gate's file that is right, but for what is added.
+fn check_gate(added: &str) -> common::Ran {
+    let file = format!("pool = \"ent\"\nregion = \"normandie\"\n{added}\n");
+    let nodes = if added.contains("nodes =") {
+        ""
+    } else {
+        "127.0.0.1:1"
+    };
+    let mut args = vec!["gate", "--check", "--config", "-"];
+    if !nodes.is_empty() {
+        args.extend(["--nodes", nodes]);
+    }
+    preau_with(&args, &file)
+}
+
+#[test]
+fn a_gate_is_checked_with_all_that_its_file_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    write("keys", &preau(&["key", "new"]).ok());
+    write("no-keys", "not a key\n");
+    write("secret", &"s".repeat(32));
+    write("short", "s");
+    write("no.pem", "not PEM\n");
+    for texts in ["good", "bad"] {
+        std::fs::create_dir(path(texts)).unwrap();
+    }
+    write("good/br.ftl", "close = Serriñ\n");
+    write("bad/br.ftl", "no-such-text = Serriñ\n");
+
+    let right = format!(
+        "keys = {:?}\nupstream = \"https://portal.example\"\n\
+         [page]\nzone = \"Indian/Reunion\"\ntexts = {:?}\n[identity]\nsecret = {:?}",
+        path("keys"),
+        path("good"),
+        path("secret")
+    );
+    assert_eq!(check_gate(&right).ok(), "the configuration is right\n");
+    let (no_file, no_pem) = (path("nothing"), path("no.pem"));
+    for (added, said) in [
+        (format!("keys = {no_file:?}"), format!("keys: {no_file}: ")),
+        (format!("keys = {:?}", path("no-keys")), "keys: line 1: ".into()),
+        (
+            "upstream = \"portal:8000\"".into(),
+            "upstream: \"portal:8000\" given, expected http://host:port or https://host, without a path".into(),
+        ),
+        ("nodes = [\"a node\"]".into(), "nodes: ".into()),
+        (
+            "[page]\nzone = \"Paris\"".into(),
+            "page.zone: \"Paris\": expected a time zone of the IANA's".into(),
+        ),
+        (
+            format!("[page]\ntexts = {:?}", path("bad")),
+            format!("texts: {}: no-such-text: expected the name of a text", path("bad/br.ftl")),
+        ),
+        (
+            format!("[identity]\nsecret = {:?}", path("short")),
+            format!("identity.secret: {}: 1 bytes; expected 32 to 4096 bytes", path("short")),
+        ),
+        (
+            format!("[identity]\njwks = {no_file:?}\nissuer = \"i\"\naudience = \"a\""),
+            format!("identity.jwks: {no_file}: "),
+        ),
+        (
+            format!("[https]\ncert = {no_pem:?}\nkey = {no_pem:?}"),
+            format!("https.cert: {no_pem}: no certificate in it; expected certificates in PEM"),
+        ),
+        (format!("[tls]\nca = {no_file:?}"), format!("tls.ca: {no_file} (")),
+    ] {
+        let error = check_gate(&added).failed(2);
+        assert!(error.contains(&said), "{added}\n{said}\n{error}");
+    }
 }
 
 #[test]
