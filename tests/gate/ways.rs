@@ -168,15 +168,21 @@ async fn the_turn_comes(port: u16) {
         sleep(Duration::from_secs(pause.min(2))).await;
         let ticket = visitor.token.clone();
         page = visitor.get("/news", BROWSER).await.unwrap();
+        // Where the turn comes between two questions of the proxy's, the seat comes with the way back.
+        let seat = page.sets(COOKIE_NAME).len();
+        if page.status == 307 {
+            assert_eq!(page.header("location"), "/news");
+            page = visitor.get("/news", BROWSER).await.unwrap();
+        }
         if page.status == 200 {
             assert_ne!(visitor.token, ticket);
+            assert_eq!(seat, 1);
             break;
         }
     }
-    // The seat has come with the portal's own page.
+    // Else with the portal's own page.
     assert_eq!(&page.body[..], b"the portal");
     assert_eq!(page.sets("portal"), ["1"]);
-    assert_eq!(page.sets(COOKIE_NAME).len(), 1);
     assert_eq!(
         visitor.token.as_deref().and_then(Kind::of),
         Some(Kind::Seat)
