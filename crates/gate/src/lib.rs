@@ -19,6 +19,7 @@ mod invited;
 mod last_life;
 mod limits;
 mod metrics;
+mod open;
 mod opening;
 mod pace;
 pub mod page;

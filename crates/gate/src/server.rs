@@ -1,11 +1,9 @@
 //! The listener: what a connection may cost before anybody is known to be behind it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -27,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::address::{Trusted, home, network};
+use crate::address::Trusted;
+use crate::open::{Open, Rest};
 use crate::stream::{Fed, Held};
 
 /// The pause where the system has no connection to give, such as where no file can be opened any more.
@@ -36,18 +35,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const FULL_WITHIN: Duration = Duration::from_millis(100);
-/// One address that is no trusted proxy has at most this part of all connections: a school's thousand browsers, some
-/// connections each, go into a quarter of the default. And so has one network of IPv6, which may be one customer's
-/// as well: 256 of what counts as an address there.
-const ONE_ADDRESS: usize = 4;
-const ONE_NETWORK: usize = 2;
 /// Requests under way when the gate stops have so long.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is borne of connections.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// At a time.
+    /// At a time; an eighth more while others close that rest between two requests.
     pub connections: usize,
     /// Bytes of a request's headers, at least 8 KiB.
     pub header_bytes: usize,
@@ -118,7 +112,7 @@ pub async fn serve(
     app: Router,
     stop: CancellationToken,
 ) {
-    let open = Arc::new(Open::new(bounds.connections));
+    let open = Open::new(bounds.connections);
     let tasks = TaskTracker::new();
     let http = http(&bounds);
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -137,16 +131,16 @@ pub async fn serve(
         };
         // Where it can't be set, answers come later.
         let _ = stream.set_nodelay(true);
-        let stall = bounds.stall_time;
+        let (stall, rest) = (bounds.stall_time, place.rest(&stop));
         let stream = Held::new(stream, stall, place);
-        let (http, app, tls, stop) = (http.clone(), app.clone(), tls.clone(), stop.clone());
+        let (http, app, tls) = (http.clone(), app.clone(), tls.clone());
         let handshake = bounds.header_time;
         tasks.spawn(async move {
             match tls {
-                None => attend(stream, peer, stall, http, app, stop).await,
+                None => attend(stream, peer, stall, http, app, rest).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = timeout(handshake, tls.accept(stream)).await {
-                        attend(stream, peer, stall, http, app, stop).await;
+                        attend(stream, peer, stall, http, app, rest).await;
                     }
                 }
             }
@@ -175,8 +169,9 @@ async fn attend(
     stall: Duration,
     http: http1::Builder,
     app: Router,
-    stop: CancellationToken,
+    rest: Arc<Rest>,
 ) {
+    let close = rest.close();
     let service = service_fn(move |request: Request<Incoming>| {
         let body = |body: Incoming| match hyper::body::Body::is_end_stream(&body) {
             true => Body::empty(),
@@ -184,12 +179,13 @@ async fn attend(
         };
         let (mut request, app) = (request.map(body), app.clone());
         request.extensions_mut().insert(ConnectInfo(peer));
+        let busy = Rest::interrupt(&rest);
         async move {
-            Ok::<_, Infallible>(
-                app.oneshot(request)
-                    .await
-                    .unwrap_or_else(|never| match never {}),
-            )
+            let response = match app.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            Ok::<_, Infallible>(busy.until_taken(response))
         }
     });
     let connection = http
@@ -199,7 +195,7 @@ async fn attend(
     // How a connection ends is its other end's affair.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = stop.cancelled() => {
+        () = close.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
@@ -211,87 +207,6 @@ fn refuse(mut stream: TcpStream) {
     // Into the socket's buffer, which is empty: nothing is kept of it here.
     if stream.try_write(FULL).is_ok() {
         tokio::spawn(async move { timeout(FULL_WITHIN, stream.shutdown()).await });
-    }
-}
-
-/// Connections open now.
-#[derive(Debug)]
-struct Open {
-    most: usize,
-    inner: Mutex<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-    by_network: HashMap<IpAddr, usize>,
-}
-
-/// The place of one of them, given back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    open: Arc<Open>,
-    /// Whose it counts as, where it is one's.
-    address: Option<IpAddr>,
-}
-
-impl Open {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            inner: Mutex::default(),
-        }
-    }
-
-    /// `shared` is whether the connection may be many people's, and counts among all alone.
-    fn take(open: &Arc<Self>, address: IpAddr, shared: bool) -> Option<Place> {
-        let most = open.most;
-        let mut inner = open.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.all >= most || !shared && inner.has_enough(address, most) {
-            return None;
-        }
-        inner.all += 1;
-        if !shared {
-            *inner.by_address.entry(home(address)).or_default() += 1;
-            if address.is_ipv6() {
-                *inner.by_network.entry(network(address)).or_default() += 1;
-            }
-        }
-        let (open, address) = (Arc::clone(open), Some(address).filter(|_| !shared));
-        Some(Place { open, address })
-    }
-}
-
-impl Counts {
-    /// Whether an address, or its network, has its part of so many.
-    fn has_enough(&self, address: IpAddr, most: usize) -> bool {
-        let of = |counts: &HashMap<_, usize>, key| counts.get(&key).copied().unwrap_or_default();
-        of(&self.by_address, home(address)) >= most.div_ceil(ONE_ADDRESS)
-            || of(&self.by_network, network(address)) >= most.div_ceil(ONE_NETWORK)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let inner = self.open.inner.lock();
-        let mut inner = inner.unwrap_or_else(PoisonError::into_inner);
-        inner.all -= 1;
-        if let Some(address) = self.address {
-            one_less(&mut inner.by_address, home(address));
-            if address.is_ipv6() {
-                one_less(&mut inner.by_network, network(address));
-            }
-        }
-    }
-}
-
-fn one_less(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
-    if let Entry::Occupied(mut count) = counts.entry(key) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
-        }
     }
 }
 
@@ -315,6 +230,10 @@ mod tests {
     }
 
     async fn start_with(shared: bool, tls: Option<TlsAcceptor>) -> Started {
+        start_by(shared, tls, HEADER_TIME).await
+    }
+
+    async fn start_by(shared: bool, tls: Option<TlsAcceptor>, header_time: Duration) -> Started {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let slow = get(async || {
@@ -330,7 +249,7 @@ mod tests {
         let bounds = Bounds {
             connections: 16,
             header_bytes: HEADER_BYTES,
-            header_time: HEADER_TIME,
+            header_time,
             stall_time: HEADER_TIME,
             trusted: Trusted::new(vec![trusted.parse().unwrap()]),
         };
@@ -467,22 +386,47 @@ mod tests {
         assert!(said(&mut stream).await.ends_with("here"));
     }
 
-    #[test]
-    fn an_ipv6_address_counts_by_the_home_that_has_it_and_by_its_network() {
-        let open = Arc::new(Open::new(8));
-        let at = |text: &str| Open::take(&open, text.parse().unwrap(), false);
-        let held = [at("2001:db8::1"), at("2001:db8:0:ff::2")];
-        assert!(held.iter().all(Option::is_some));
-        assert!(at("2001:db8::3").is_none());
-        let others = [at("2001:db8:0:100::3"), at("2001:db8:0:200::3")];
-        assert!(others.iter().all(Option::is_some));
-        assert!(at("2001:db8:0:300::3").is_none());
-        assert!(at("2001:db8:1::3").is_some());
-        drop(held);
-        assert!(at("2001:db8::3").is_some());
-        drop(others);
-        let inner = open.inner.lock().unwrap();
-        assert!(inner.by_address.is_empty() && inner.by_network.is_empty());
+    #[tokio::test]
+    async fn where_all_are_taken_the_one_that_has_rested_longest_makes_room() {
+        let (address, _stop, _task) = start_by(false, None, Duration::from_secs(20)).await;
+        let from = async |host: u8| {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let answered = async |stream: &mut TcpStream| {
+            ask(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"here") {
+                answer.push(stream.read_u8().await.unwrap());
+            }
+        };
+        let mut held = Vec::new();
+        for nth in 0..16 {
+            let mut stream = from(1 + nth / 4).await;
+            answered(&mut stream).await;
+            held.push(stream);
+        }
+        // The first has been used again, so that the second has rested longest.
+        answered(&mut held[0]).await;
+        let mut newcomer = from(9).await;
+        answered(&mut newcomer).await;
+        assert_eq!(
+            held[1].read(&mut [0]).await.unwrap(),
+            0,
+            "it was not closed"
+        );
+        held.remove(1);
+        for stream in &mut held {
+            answered(stream).await;
+        }
+        // None that is busy makes room.
+        for stream in held.iter_mut().chain([&mut newcomer]) {
+            ask(stream, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let refused = said(&mut from(9).await).await;
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     }
 
     #[tokio::test]

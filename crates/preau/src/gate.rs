@@ -163,7 +163,8 @@ impl Args {
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let connections = config.limits.connections as u64;
-    // A proxy has two for each request.
+    // There may be an eighth more while others close, and a proxy has two for each request.
+    let connections = connections.saturating_add(connections / 8);
     open_files::allow(connections.saturating_mul(1 + u64::from(config.upstream.is_some())));
     let gate = Gate::start(config).await.map_err(failure)?;
     let (listen, admin) = (gate.listen(), gate.admin());
