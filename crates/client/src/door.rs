@@ -196,7 +196,12 @@ impl Door {
 
     fn read(&self, inner: &Inner, now: Duration, token: &str) -> Result<Token, TokenError> {
         let now_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
-        self.scope.read(inner.keys.keys(), token, now_s)
+        let token = self.scope.read_late(inner.keys.keys(), token, now_s)?;
+        // Of whoever is here the queue knows better, for the limit may have been raised.
+        if now_s >= token.expires_s() && inner.queue.arrival(token.id).is_none() {
+            return Err(TokenError::Expired);
+        }
+        Ok(token)
     }
 
     /// The answer to who stands so, and showed a token.
@@ -407,6 +412,58 @@ mod tests {
         assert_eq!(ticket(&door.look(at(69), &second).unwrap()), second);
         door.lock().queue.tick(at(70));
         assert_eq!(door.look(at(70), &second), Err(TokenError::AlreadyUsed));
+    }
+
+    #[test]
+    fn a_seat_goes_on_where_the_limit_was_raised_since_it_was_signed() {
+        let (_dir, keys) = keys();
+        let limited = |t, limit_s| Grant {
+            session: quota::SessionRules {
+                limit_s: Some(limit_s),
+                ..quota::SessionRules::default()
+            },
+            ..grant(t, 1, true)
+        };
+        let door = door("portal-1", &keys, &limited(10, 100));
+        let Ok(Turn::Seated { seat, .. }) = door.arrive(at(11), "pupils") else {
+            panic!("open");
+        };
+        door.granted(at(12), &limited(12, 300));
+        let Ok(Turn::Seated { seat: later, .. }) = door.poll(at(200), &seat) else {
+            panic!("it goes on");
+        };
+        assert_ne!(later, seat, "and says so");
+        door.lock().queue.tick(at(311));
+        for seat in [&seat, &later] {
+            assert_eq!(door.poll(at(311), seat), Err(TokenError::Expired));
+        }
+    }
+
+    #[test]
+    fn tokens_from_before_a_restart_are_asked_about_once_and_those_of_who_has_gone_are_not() {
+        let (_dir, keys) = keys();
+        let before = door("portal-1", &keys, &grant(10, 1, true));
+        let Ok(Turn::Seated { seat, .. }) = before.arrive(at(11), "pupils") else {
+            panic!("open");
+        };
+        let after = door("portal-1", &keys, &Grant::default());
+        after.lock().queue.resume(1, 1);
+        after.granted(at(20), &grant(20, 1, false));
+        assert_eq!(after.poll(at(21), &seat), Ok(Turn::Checking));
+        let claims = after.lock().queue.report(at(21)).claims;
+        assert_eq!((claims.len(), claims[0].issuer), (1, quota::KEPT));
+        after.granted(
+            at(22),
+            &Grant {
+                claims: vec![(claims[0].id, quota::Claimed::Granted)],
+                ..grant(22, 1, false)
+            },
+        );
+        let Ok(Turn::Seated { seat: same, .. }) = after.poll(at(23), &seat) else {
+            panic!("the slot was kept");
+        };
+        assert_eq!(after.leave(at(24), &same), Ok(()));
+        assert_eq!(after.poll(at(25), &seat), Err(TokenError::AlreadyUsed));
     }
 
     #[test]
