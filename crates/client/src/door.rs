@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -27,6 +27,8 @@ const EVENTS: usize = 16_384;
 #[derive(Debug)]
 pub struct Door {
     inner: Mutex<Inner>,
+    /// Apart, so that nobody waits for the queue while signatures are verified.
+    keys: RwLock<Signing>,
     scope: Scope,
     issuer: AtomicU32,
     pub events: broadcast::Sender<Event>,
@@ -37,20 +39,19 @@ pub struct Door {
 pub struct Inner {
     pub queue: Queue,
     pub rules: KnownRules,
-    keys: Signing,
-    keys_seen: Duration,
 }
 
 #[derive(Debug)]
 enum Signing {
-    File(KeyFile),
+    /// And when it was last looked at.
+    File(KeyFile, Duration),
     Own(Keys),
 }
 
 impl Signing {
     fn keys(&self) -> &Keys {
         match self {
-            Self::File(file) => file.keys(),
+            Self::File(file, _) => file.keys(),
             Self::Own(keys) => keys,
         }
     }
@@ -64,7 +65,7 @@ impl Door {
         keys: Option<PathBuf>,
     ) -> Result<Self, KeysError> {
         let keys = match keys {
-            Some(path) => Signing::File(KeyFile::open(path)?),
+            Some(path) => Signing::File(KeyFile::open(path)?, clock::now()),
             None => Signing::Own(Keys::random()?),
         };
         Ok(Self {
@@ -72,9 +73,8 @@ impl Door {
                 // Nobody gains by guessing an id: what counts is the signature.
                 queue: Queue::new(settings, fastrand::u64(..)),
                 rules: KnownRules::default(),
-                keys,
-                keys_seen: clock::now(),
             }),
+            keys: RwLock::new(keys),
             scope: Scope::new(&names.pool, &names.region),
             issuer: AtomicU32::new(0),
             events: broadcast::Sender::new(EVENTS),
@@ -99,17 +99,15 @@ impl Door {
     }
 
     pub fn invite(&self, now: Duration) -> Result<String, NoEntry> {
-        let inner = self.lock();
-        let now_s = inner.queue.second(now).ok_or(NoEntry::NotReady)?;
-        let keys = inner.keys.keys();
+        let now_s = self.second(now).ok_or(NoEntry::NotReady)?;
         // Whoever guesses an id gains nothing: what counts is the signature.
-        Ok(self.scope.invite(keys, fastrand::u64(..), now_s))
+        let id = fastrand::u64(..);
+        Ok(self.scope.invite(self.signing().keys(), id, now_s))
     }
 
     pub fn invited(&self, now: Duration, invitation: &str) -> Result<u64, TokenError> {
-        let inner = self.lock();
-        let now_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
-        self.scope.invited(inner.keys.keys(), invitation, now_s)
+        let now_s = self.second(now).ok_or(TokenError::NotYet)?;
+        self.scope.invited(self.signing().keys(), invitation, now_s)
     }
 
     pub fn poll(&self, now: Duration, text: &str) -> Result<Turn, TokenError> {
@@ -127,8 +125,8 @@ impl Door {
         text: &str,
         ask: impl FnOnce(&mut Queue, Duration, u64) -> Standing,
     ) -> Result<Turn, TokenError> {
-        let inner = &mut *self.lock();
-        let token = self.read(inner, now, text)?;
+        let (token, mut inner) = self.read(now, text)?;
+        let inner = &mut *inner;
         let own = token.issuer == self.issuer() && !inner.queue.gave_up(token.id);
         let standing = if own && inner.queue.is_from_before(token.id, token.issued_s) {
             inner.queue.show(now, kept(&token))
@@ -141,8 +139,7 @@ impl Door {
     }
 
     pub fn leave(&self, now: Duration, token: &str) -> Result<(), TokenError> {
-        let inner = &mut *self.lock();
-        let token = self.read(inner, now, token)?;
+        let (token, mut inner) = self.read(now, token)?;
         if inner.queue.leave(now, token.id) {
             Ok(())
         } else {
@@ -151,7 +148,7 @@ impl Door {
     }
 
     pub fn id(&self, now: Duration, token: &str) -> Result<u64, TokenError> {
-        Ok(self.read(&self.lock(), now, token)?.id)
+        Ok(self.read(now, token)?.0.id)
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -168,7 +165,7 @@ impl Door {
         inner.rules = rules;
     }
 
-    /// Tells what has happened, and looks after the keys.
+    /// Tells what has happened.
     pub fn publish(&self, holder: &str, epoch: u64) {
         self.issuer
             .store(quota::issuer(holder, epoch), Ordering::Release);
@@ -177,11 +174,18 @@ impl Door {
             // Nobody need follow.
             let _ = self.events.send(event);
         }
+    }
+
+    /// Looks after the keys.
+    pub fn refresh_keys(&self) {
         let now = clock::now();
-        if let Signing::File(file) = &mut inner.keys
-            && now.saturating_sub(inner.keys_seen) >= KEYS_EVERY
-        {
-            inner.keys_seen = now;
+        let due = |seen: Duration| now.saturating_sub(seen) >= KEYS_EVERY;
+        if !matches!(&*self.signing(), Signing::File(_, seen) if due(*seen)) {
+            return;
+        }
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if let Signing::File(file, seen) = &mut *keys {
+            *seen = now;
             match file.refresh() {
                 Ok(true) => tracing::info!("the key file has changed, and is in use"),
                 Ok(false) => {}
@@ -194,14 +198,28 @@ impl Door {
         self.issuer.load(Ordering::Acquire)
     }
 
-    fn read(&self, inner: &Inner, now: Duration, token: &str) -> Result<Token, TokenError> {
-        let now_s = inner.queue.second(now).ok_or(TokenError::NotYet)?;
-        let token = self.scope.read_late(inner.keys.keys(), token, now_s)?;
+    fn second(&self, now: Duration) -> Option<u32> {
+        self.lock().queue.second(now)
+    }
+
+    fn signing(&self) -> RwLockReadGuard<'_, Signing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a token says that is good, and the queue.
+    fn read(
+        &self,
+        now: Duration,
+        text: &str,
+    ) -> Result<(Token, MutexGuard<'_, Inner>), TokenError> {
+        let now_s = self.second(now).ok_or(TokenError::NotYet)?;
+        let token = self.scope.read_late(self.signing().keys(), text, now_s)?;
+        let inner = self.lock();
         // Of whoever is here the queue knows better, for the limit may have been raised.
         if now_s >= token.expires_s() && inner.queue.arrival(token.id).is_none() {
             return Err(TokenError::Expired);
         }
-        Ok(token)
+        Ok((token, inner))
     }
 
     /// The answer to who stands so, and showed a token.
@@ -234,7 +252,7 @@ impl Door {
             {
                 return Ok(text.to_owned());
             }
-            Ok(self.scope.sign(inner.keys.keys(), &token))
+            Ok(self.scope.sign(self.signing().keys(), &token))
         };
         match standing {
             Standing::Waiting(place) => Ok(Turn::Waiting {

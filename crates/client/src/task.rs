@@ -257,6 +257,7 @@ impl Task {
     fn publish(&self) {
         if let Slots::Queue(door) = &self.slots {
             door.publish(&self.names.holder, self.keeper.epoch());
+            door.refresh_keys();
         }
         let now = clock::now();
         let standing = self.slots.with(|front| self.keeper.standing(now, front));
