@@ -16,7 +16,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 use tonic::{Request, Response, Status};
 
-use crate::address::Trusted;
+use crate::address::{Trusted, truncated};
 use crate::app::App;
 use crate::desk::Showing;
 use crate::metrics::Way;
@@ -94,7 +94,8 @@ type Admitted = Held<TcpStream, OwnedSemaphorePermit>;
 fn admit(stream: TcpStream, trusted: &Trusted, places: &Arc<Semaphore>) -> Option<Admitted> {
     let peer = stream.peer_addr().ok()?.ip();
     if !trusted.contains(peer) {
-        tracing::warn!(%peer, "ext_authz: closed, for this is none of trusted_proxies");
+        let from = truncated(peer);
+        tracing::warn!(%from, "ext_authz: closed, for this is none of trusted_proxies");
         return None;
     }
     let place = Arc::clone(places).try_acquire_owned();
