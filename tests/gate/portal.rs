@@ -77,6 +77,7 @@ impl Portal {
         let router = Router::new()
             .route("/socket", any(socket))
             .route("/tunnel", get(tunnel))
+            .route("/told", get(told))
             .route("/download", get(download))
             .route(
                 "/upload",
@@ -210,6 +211,11 @@ async fn download() -> Response {
         ))
     });
     Body::from_stream(pieces).into_response()
+}
+
+/// What it is told of a request.
+async fn told(headers: HeaderMap) -> String {
+    format!("{headers:?}")
 }
 
 /// Becomes whatever it is asked to.

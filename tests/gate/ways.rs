@@ -138,6 +138,17 @@ async fn the_portal_is_itself(seated: &mut Visitor) {
     // Through a tunnel the portal would be asked, and the gate would not.
     let tunnel = seated.tunnel().await;
     assert!(!tunnel.starts_with("http/1.1 101"), "{tunnel}");
+    let lies = [
+        ("x-forwarded-for", "198.51.100.9"),
+        ("x-forwarded-host", "evil.example"),
+        ("forwarded", "for=198.51.100.9;host=evil.example"),
+    ];
+    let told = seated.get("/told", &lies).await.unwrap();
+    let told = String::from_utf8_lossy(&told.body).into_owned();
+    assert!(told.contains("x-forwarded-for"), "{told}");
+    for lie in ["198.51.100.9", "evil.example"] {
+        assert!(!told.contains(lie), "{told}");
+    }
 }
 
 /// Somebody comes when others wait, reloads the page without its script, and is let in by and by.
