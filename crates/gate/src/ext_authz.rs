@@ -62,10 +62,22 @@ pub struct Bounds {
 
 /// Answers Envoy until it is told to stop, and then finishes what is under way.
 pub async fn serve(listener: TcpListener, app: Arc<App>, bounds: Bounds, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (places, mut told) = (Arc::new(Semaphore::new(CONNECTIONS)), false);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = incoming.filter_map(move |accepted| match accepted {
-        Ok(stream) => admit(stream, &bounds.trusted, &places).map(Ok),
+        Ok(stream) => match admit(stream, &bounds.trusted, &places) {
+            Ok(admitted) => Some(Ok(admitted)),
+            Err(why) => {
+                // Once: whoever is refused may well come again at once.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(
+                        why,
+                        "ext_authz: a connection is closed, and so are others like it"
+                    );
+                }
+                None
+            }
+        },
         Err(error) => Some(Err(error)),
     });
     let checks = AuthorizationServer::new(Checks { app });
@@ -90,18 +102,22 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, bounds: Bounds, stop: C
 
 type Admitted = Held<TcpStream, OwnedSemaphorePermit>;
 
-/// Takes a connection on, or closes it.
-fn admit(stream: TcpStream, trusted: &Trusted, places: &Arc<Semaphore>) -> Option<Admitted> {
-    let peer = stream.peer_addr().ok()?.ip();
-    if !trusted.contains(peer) {
-        let from = truncated(peer);
-        tracing::warn!(%from, "ext_authz: closed, for this is none of trusted_proxies");
-        return None;
+/// Takes a connection on, or says why not.
+fn admit(
+    stream: TcpStream,
+    trusted: &Trusted,
+    places: &Arc<Semaphore>,
+) -> Result<Admitted, String> {
+    let peer = stream.peer_addr().map_err(|error| error.to_string())?;
+    if !trusted.contains(peer.ip()) {
+        let from = truncated(peer.ip());
+        return Err(format!(
+            "it comes from {from}, and by none of trusted_proxies"
+        ));
     }
     let place = Arc::clone(places).try_acquire_owned();
-    let place =
-        place.inspect_err(|_| tracing::warn!("ext_authz: {CONNECTIONS} connections are open"));
-    Some(Held::new(stream, STALL_TIME, place.ok()?))
+    let place = place.map_err(|_| format!("{CONNECTIONS} are open"))?;
+    Ok(Held::new(stream, STALL_TIME, place))
 }
 
 impl Connected for Admitted {

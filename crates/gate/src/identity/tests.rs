@@ -1,6 +1,7 @@
 //! By keys made for each test; the RSA key is gone, and what it signed is good until 2100.
 
 use super::*;
+use crate::limits;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
