@@ -344,7 +344,9 @@ async fn look_ahead(config: Config, nodes: Nodes, desk: Arc<Desk>, stop: Cancell
             }
             Some(mode) if due => {
                 told = Some((mode, Instant::now()));
-                desk.opens(opening::next(&nodes, &config.pool, &config.region, mode).await);
+                if let Some(opens) = opening::next(&nodes, &config.pool, &config.region).await {
+                    desk.opens(opens);
+                }
             }
             Some(_) => {}
         }
