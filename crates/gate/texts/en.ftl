@@ -50,7 +50,7 @@ seated-then = When you have finished, please end your session, so that someone e
 
 ending-title = Your session ends soon
 ending-what = Save what you are doing on { $service } now.
-ending-then = If nobody is waiting, your session may carry on by itself. If not, you can join the queue again.
+ending-then = When it is over you can join the queue again. If there is room, you will get in at once.
 
 reason = Message from the team: { $reason }
 fewer = { $service } is taking in fewer people than usual at the moment, so the wait is longer.

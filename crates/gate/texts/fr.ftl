@@ -51,7 +51,7 @@ seated-then = Quand vous aurez fini, terminez votre session : quelqu’un d’a
 
 ending-title = Votre session se termine bientôt
 ending-what = Enregistrez dès maintenant ce que vous faites sur { $service }.
-ending-then = Si personne n’attend, votre session peut continuer d’elle-même. Sinon, vous pourrez reprendre la file.
+ending-then = Quand elle sera terminée, vous pourrez reprendre la file. S’il reste de la place, vous entrerez tout de suite.
 
 reason = Message de l’équipe : { $reason }
 fewer = { $service } accueille moins de monde que d’habitude en ce moment : l’attente est plus longue.
