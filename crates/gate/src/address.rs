@@ -38,13 +38,14 @@ impl Trusted {
         said: impl DoubleEndedIterator<Item = &'a HeaderValue>,
     ) -> IpAddr {
         let mut client = peer.to_canonical();
-        let lines = said.rev().map(|line| line.to_str().unwrap_or_default());
-        let hops = lines.flat_map(|line| line.rsplit(','));
+        // By bytes: what a stranger wrote before it does not spoil what a proxy has added.
+        let lines = said.rev().map(HeaderValue::as_bytes);
+        let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops.take(MOST_HOPS) {
             if !self.contains(client) {
                 break;
             }
-            match address(hop.trim()) {
+            match std::str::from_utf8(hop.trim_ascii()).ok().and_then(address) {
                 Some(before) => client = before,
                 None => break,
             }
@@ -150,6 +151,13 @@ mod tests {
             "10.1.2.3"
         );
         assert_eq!(client("127.0.0.1", &["192.0.2.7,"]), "127.0.0.1");
+        for odd in [&b"\xff"[..], b"192.0.2.7\xe9", "192.0.2.7, é".as_bytes()] {
+            let line = [odd, b", 198.51.100.1, 10.1.2.3"].concat();
+            let line = HeaderValue::from_bytes(&line).unwrap();
+            let trusted = Trusted::new(vec!["10.0.0.0/8".parse().unwrap()]);
+            let found = trusted.client("10.0.0.1".parse().unwrap(), [&line].into_iter());
+            assert_eq!(found.to_string(), "198.51.100.1");
+        }
         let long = vec!["10.0.0.1"; 1_000].join(",");
         assert_eq!(client("127.0.0.1", &["192.0.2.7", &long]), "10.0.0.1");
     }
