@@ -18,6 +18,7 @@ mod api;
 mod browser;
 mod cut_off;
 mod kill;
+mod people;
 mod portal;
 mod probe;
 mod programs;

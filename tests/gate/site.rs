@@ -16,6 +16,10 @@ pub const REGION: &str = "normandie";
 /// What a portal on plain HTTP has.
 pub const COOKIE_NAME: &str = "preau-ent";
 
+/// Where the portal's login says who somebody is, and what it signs that with.
+pub const IDENTITY: &str = "x-preau-identity";
+pub const SECRET: &str = "a secret that the login and the gates share";
+
 /// All of it. Processes are killed when it is dropped.
 pub struct Site {
     pub cluster: Cluster,
@@ -46,6 +50,7 @@ impl Site {
         let key = preau().args(["key", "new"]).output().unwrap();
         assert!(key.status.success(), "{}", said(&key));
         std::fs::write(cluster.file("keys"), key.stdout).unwrap();
+        std::fs::write(cluster.file("identity"), SECRET).unwrap();
 
         let mut this = Self {
             portal: Portal::start(&cluster.file("keys")).await,
@@ -84,7 +89,9 @@ impl Site {
              listen = \"127.0.0.1:{gate}\"\nadmin = \"127.0.0.1:{admin}\"\next_authz = \"127.0.0.1:{ext}\"\n\
              upstream = \"http://127.0.0.1:{portal}\"\n\
              [cookie]\nsecure = false\n\
-             [limits.rates]\naddress_per_s = 5_000\nnetwork_per_s = 5_000\nticket_per_s = 50\n",
+             [limits.rates]\naddress_per_s = 5_000\nnetwork_per_s = 5_000\nticket_per_s = 50\n\
+             [identity]\nheader = \"{IDENTITY}\"\nsecret = {secret:?}\n",
+            secret = self.cluster.file("identity"),
             keys = self.cluster.file("keys"),
             state = self.of_gate(nth, "state"),
             gate = gate.port,

@@ -18,7 +18,7 @@ use crate::metrics::{Metrics, Way};
 use crate::page::Page;
 use crate::routes::api;
 use crate::view::View;
-use crate::visitor::{Reader, Wanted, languages};
+use crate::visitor::{By, Reader, Wanted, languages};
 
 /// Where a browser takes a place.
 pub const ENTER: &str = "/preau/enter";
@@ -66,17 +66,25 @@ impl App {
         self.answered(way, answer, visitor);
         let mut response = match answer {
             answer if answer.is_in() => again(&wanted.to),
-            Answer::Invited(_) if wanted.is_navigation => see_other(&enter(&wanted.to)),
-            Answer::Stands(view, _) if wanted.is_navigation => self.page(
+            answer if wanted.by == By::Program => api::turned_away(&self.desk, answer),
+            Answer::Invited(_) if wanted.by == By::Visit => see_other(&enter(&wanted.to)),
+            Answer::Stands(view, _) if wanted.by == By::Visit => self.page(
                 StatusCode::SERVICE_UNAVAILABLE,
                 view,
                 &wanted.to,
                 None,
                 headers,
             ),
-            answer => api::turned_away(answer),
+            // What was sent is lost in any case, and the page is to ask again by itself. The cookie that another
+            // site's form does not show is shown by then.
+            Answer::Invited(_) => see_other(&wanted.to),
+            Answer::Stands(..) => see_other(&enter(&wanted.to)),
         };
-        self.set_cookie(&mut response, answer, visitor);
+        // An invitation is for who comes by themselves. Any other request may have been made without the cookie that
+        // there is.
+        if wanted.by == By::Visit || !matches!(answer, Answer::Invited(_)) {
+            self.set_cookie(&mut response, answer, visitor);
+        }
         response
     }
 
@@ -104,10 +112,18 @@ impl App {
         no_store(response)
     }
 
-    /// Adds what the browser is to keep.
+    /// What the browser is to keep, where that is anything new.
+    pub fn cookie(&self, answer: &Answer, visitor: &Visitor) -> Option<HeaderValue> {
+        if visitor.cookieless {
+            return None;
+        }
+        let invite = || self.desk.invitation();
+        self.reader.cookies.set(answer, invite)
+    }
+
+    /// Adds it.
     pub fn set_cookie(&self, response: &mut Response, answer: &Answer, visitor: &Visitor) {
-        let cookie = self.reader.cookies.set(answer, visitor.token.as_deref());
-        if let Some(cookie) = cookie {
+        if let Some(cookie) = self.cookie(answer, visitor) {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
     }

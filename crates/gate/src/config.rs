@@ -134,7 +134,7 @@ pub struct Https {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cookie {
-    /// Its name; made of the pool's where none is given.
+    /// Its name; made of the pool's where none is given, and of the region's too where there is a domain.
     pub name: Option<String>,
     /// Whether it goes over HTTPS alone. Only a portal on plain HTTP needs it off.
     pub secure: bool,
@@ -370,7 +370,13 @@ impl Config {
             return name.clone();
         }
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let name: String = self.pool.chars().map(plain).take(48).collect();
+        let plain = |name: &str| -> String { name.chars().map(plain).take(48).collect() };
+        let pool = plain(&self.pool);
+        // Another region's gates may be below the same domain, and their tokens are not good here.
+        let name = match &self.cookie.domain {
+            None => pool,
+            Some(_) => format!("{pool}-{}", plain(&self.region)),
+        };
         match (self.cookie.secure, &self.cookie.domain) {
             (true, None) => format!("__Host-preau-{name}"),
             (true, Some(_)) => format!("__Secure-preau-{name}"),

@@ -10,6 +10,8 @@ use crate::desk::{Answer, Change, INVITED_FOR_S};
 
 /// Most cookies of a request that are looked at.
 const MOST: usize = 200;
+/// Most of them under our name that are: a browser may have kept others for another path or domain.
+const MOST_OURS: usize = 3;
 
 /// How the cookie is made.
 #[derive(Debug, Clone)]
@@ -29,27 +31,38 @@ impl Cookies {
         }
     }
 
-    /// The token of a request: the first that can be one, a seat or ticket before an invitation.
-    pub fn token(&self, headers: &HeaderMap) -> Option<String> {
+    /// The tokens of a request: seats, then tickets, then invitations, each in the browser's order.
+    pub fn tokens(&self, headers: &HeaderMap) -> Vec<String> {
         let lines = headers.get_all(COOKIE).into_iter();
-        let lines = lines.filter_map(|line| line.to_str().ok());
-        let all = lines.flat_map(|line| line.split(';')).take(MOST);
-        let ours = all.filter_map(|pair| {
-            let (name, value) = pair.trim().split_once('=')?;
-            let kind = Kind::of(value)?;
-            (name == self.name && value.len() <= MAX_TOKEN_CHARS).then_some((kind, value))
+        // By bytes: what others keep in theirs is not ours to read.
+        let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let ours = pairs.take(MOST).filter_map(|pair| {
+            let value = pair.trim_ascii().strip_prefix(self.name.as_bytes())?;
+            let value = std::str::from_utf8(value.strip_prefix(b"=")?).ok()?;
+            let rank = match Kind::of(value)? {
+                Kind::Seat => 0,
+                Kind::Ticket => 1,
+                Kind::Invitation => 2,
+            };
+            (value.len() <= MAX_TOKEN_CHARS).then_some((rank, value))
         });
-        let best = ours.min_by_key(|(kind, _)| *kind == Kind::Invitation);
-        best.map(|(_, value)| value.to_owned())
+        let mut ours: Vec<(u8, &str)> = ours.collect();
+        ours.sort_by_key(|(rank, _)| *rank);
+        ours.dedup();
+        let best = ours.into_iter().take(MOST_OURS);
+        best.map(|(_, value)| value.to_owned()).collect()
     }
 
-    /// The `Set-Cookie` of an answer to whoever showed `token`.
-    pub fn set(&self, answer: &Answer, token: Option<&str>) -> Option<HeaderValue> {
+    /// The `Set-Cookie` of an answer, where the browser is to keep anything new; `invite` makes an invitation.
+    pub fn set(
+        &self,
+        answer: &Answer,
+        invite: impl FnOnce() -> Option<String>,
+    ) -> Option<HeaderValue> {
         match answer {
-            Answer::Invited(invitation) if token == Some(invitation) => None,
-            Answer::Invited(invitation) => self.keep(invitation, INVITED_FOR_S),
-            Answer::Stands(_, Change::Keep) => None,
+            Answer::Invited(None) => self.keep(&invite()?, INVITED_FOR_S),
             Answer::Stands(_, Change::Set(token, good_for_s)) => self.keep(token, *good_for_s),
+            Answer::Invited(Some(_)) | Answer::Stands(_, Change::Keep) => None,
         }
     }
 
@@ -78,37 +91,73 @@ mod tests {
 
     const TICKET: &str = "EQABAgM";
     const INVITATION: &str = "EwABAgM";
+    const SEAT: &str = "EgABAgM";
+    const OTHER_SEAT: &str = "EgABAgQ";
 
     fn cookies() -> Cookies {
         Cookies::new(&Config::new("ent", "normandie", Vec::new()))
     }
 
-    fn token(lines: &[&str]) -> Option<String> {
+    fn tokens(lines: &[&[u8]]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(COOKIE, HeaderValue::from_str(line).unwrap());
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
         }
-        cookies().token(&headers)
+        cookies().tokens(&headers)
     }
 
     #[test]
     fn the_cookie_is_bound_to_the_host_and_out_of_scripts_reach() {
-        let answer = Answer::Invited(INVITATION.into());
-        let set = cookies().set(&answer, None).unwrap();
+        let invite = || Some(INVITATION.to_owned());
+        let set = cookies().set(&Answer::Invited(None), invite).unwrap();
         let expected = format!(
             "__Host-preau-ent={INVITATION}; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=120"
         );
         assert_eq!(set, expected);
-        assert_eq!(cookies().set(&answer, Some(INVITATION)), None);
+        let kept = Answer::Invited(Some(INVITATION.into()));
+        assert_eq!(cookies().set(&kept, || unreachable!()), None);
     }
 
     #[test]
-    fn the_token_is_found_among_others_and_a_ticket_counts_for_more_than_an_invitation() {
+    fn below_a_domain_each_region_has_a_cookie_of_its_own() {
+        let mut config = Config::new("ent", "Île-de-France", Vec::new());
+        config.cookie.domain = Some("ent.example".into());
+        assert_eq!(config.cookie_name(), "__Secure-preau-ent--le-de-France");
+        config.cookie.secure = false;
+        assert_eq!(config.cookie_name(), "preau-ent--le-de-France");
+        config.cookie.domain = None;
+        assert_eq!(config.cookie_name(), "preau-ent");
+    }
+
+    #[test]
+    fn the_token_is_found_among_others_whatever_they_hold() {
         let ours = format!("a=b; __Host-preau-ent={TICKET}; c=d");
-        assert_eq!(token(&[&ours]).as_deref(), Some(TICKET));
-        let both = format!("__Host-preau-ent={INVITATION}; __Host-preau-ent={TICKET}");
-        assert_eq!(token(&[&both]).as_deref(), Some(TICKET));
-        assert_eq!(token(&["x=y", &ours]).as_deref(), Some(TICKET));
+        assert_eq!(tokens(&[ours.as_bytes()]), [TICKET]);
+        assert_eq!(tokens(&[b"x=y", ours.as_bytes()]), [TICKET]);
+        for odd in [
+            &b"name=\xe9l\xe8ve"[..],
+            "name=élève".as_bytes(),
+            b"\xff",
+            b"__Host-preau-ent=\xff",
+        ] {
+            assert_eq!(tokens(&[&[odd, b"; ", ours.as_bytes()].concat()]), [TICKET]);
+        }
+    }
+
+    #[test]
+    fn of_several_seats_come_first_then_tickets_then_invitations_and_no_more_than_three() {
+        let all = [INVITATION, TICKET, SEAT, TICKET, OTHER_SEAT, "EQABAgQ"];
+        let pairs = all.map(|token| format!("__Host-preau-ent={token}"));
+        assert_eq!(
+            tokens(&[pairs.join("; ").as_bytes()]),
+            [SEAT, OTHER_SEAT, TICKET]
+        );
+        let two: Vec<_> = pairs[..2].iter().map(String::as_bytes).collect();
+        assert_eq!(tokens(&two), [TICKET, INVITATION]);
+    }
+
+    #[test]
+    fn what_is_no_token_of_ours_is_none() {
         for none in [
             "",
             "__Host-preau-ent=",
@@ -117,7 +166,7 @@ mod tests {
             ";;;=",
             "é=EQAB",
         ] {
-            assert_eq!(token(&[none]), None, "{none}");
+            assert!(tokens(&[none.as_bytes()]).is_empty(), "{none}");
         }
     }
 }

@@ -54,6 +54,12 @@ impl Invited {
         }
         Ok(turn)
     }
+
+    /// The token of the place that came of an invitation, where one did.
+    pub fn token(&self, invitation: u64) -> Option<String> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.tokens.get(&invitation).cloned()
+    }
 }
 
 impl Inner {
@@ -85,6 +91,8 @@ mod tests {
         let invited = Invited::default();
         let first = invited.once(1, || Ok(waiting("a")), |_| unreachable!());
         assert_eq!(first, Ok(waiting("a")));
+        assert_eq!(invited.token(1).as_deref(), Some("a"));
+        assert_eq!(invited.token(2), None);
         let again = invited.once(1, || unreachable!(), |token| Ok(waiting(token)));
         assert_eq!(again, Ok(waiting("a")));
         let other = invited.once(2, || Ok(waiting("b")), |_| unreachable!());

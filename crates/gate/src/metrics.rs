@@ -16,6 +16,8 @@ pub enum Way {
     Proxy,
     /// A proxy asks whether to let a request through.
     Auth,
+    /// The same proxy asks what to say to whom it may not let through.
+    Wait,
     /// A proxy asks, and passes the answer on.
     Forward,
     /// Envoy asks.
@@ -32,6 +34,7 @@ impl Way {
         match self {
             Self::Proxy => "proxy",
             Self::Auth => "auth",
+            Self::Wait => "wait",
             Self::Forward => "forward",
             Self::Envoy => "envoy",
             Self::Page => "page",

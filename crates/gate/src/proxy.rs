@@ -89,8 +89,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request<Body>) -> Response {
     parts.extensions.insert(TunnelCancellation(tunnel));
     let request = Request::from_parts(parts, body);
     let mut response = proxy.portal.ask(request).await;
-    let cookie = app.reader.cookies.set(&answer, visitor.token.as_deref());
-    if let Some(cookie) = cookie {
+    if let Some(cookie) = app.cookie(&answer, &visitor) {
         caches::keep_private(response.headers_mut());
         response.headers_mut().append(SET_COOKIE, cookie);
     }

@@ -75,12 +75,14 @@ impl State {
         matches!(self, Self::Seated | Self::Ending)
     }
 
+    /// Whether one holds a place in the queue, and this gate knows it.
+    pub const fn is_placed(self) -> bool {
+        matches!(self, Self::Waiting | Self::Before | Self::Paused)
+    }
+
     /// Whether one holds a place in the queue, which can be given up.
     pub const fn is_queued(self) -> bool {
-        matches!(
-            self,
-            Self::Waiting | Self::Before | Self::Paused | Self::Checking
-        )
+        self.is_placed() || matches!(self, Self::Checking)
     }
 }
 

@@ -45,7 +45,9 @@ pub fn headers(data: &[u8]) {
         map.append(COOKIE, line.clone());
     }
     let cookies = Cookies::new(&gate::Config::new("ent", "normandie", Vec::new()));
-    if let Some(token) = cookies.token(&map) {
+    let tokens = cookies.tokens(&map);
+    assert!(tokens.len() <= 3, "{tokens:?}");
+    for token in tokens {
         assert!(
             Kind::of(&token).is_some() && token.len() <= MAX_TOKEN_CHARS,
             "{token:?}"
@@ -65,8 +67,8 @@ pub fn headers(data: &[u8]) {
 
 /// Whether a header has an address in some form.
 fn says(line: &HeaderValue, client: IpAddr) -> bool {
-    let entries = line.to_str().unwrap_or_default().split(',');
-    let mut entries = entries.map(|entry| entry.trim().to_owned());
+    let entries = line.as_bytes().split(|byte| *byte == b',');
+    let mut entries = entries.map(|entry| String::from_utf8_lossy(entry.trim_ascii()).into_owned());
     entries.any(|entry| {
         let bare = entry.trim_start_matches('[').trim_end_matches(']');
         let address = bare.parse().or_else(|_| {

@@ -18,6 +18,7 @@ use serde::Deserialize;
 pub use texts::{Language, MAX_LANGUAGES, TextsError};
 pub use words::Words;
 
+use crate::pace::longest_s;
 use crate::view::{State, View};
 use texts::Texts;
 use words::Speaker;
@@ -240,9 +241,10 @@ impl Page {
             State::Ending => &["ending-then"],
         };
         let mut lines: Vec<String> = ids.iter().map(|id| speaker.say(id, &[])).collect();
-        if matches!(view.state, State::Waiting | State::Before | State::Paused) {
-            // Counted from the last sign, which may be as long ago as the pause that was asked for.
-            let kept_s = self.silence_s.saturating_sub(view.ask_in_s.unwrap_or(0));
+        if view.state.is_placed() {
+            // Counted from the last sign, which may be as long ago as the longest pause: the page may have been told
+            // of others since it was made.
+            let kept_s = self.silence_s.saturating_sub(longest_s(self.silence_s));
             lines.push(speaker.say("keep", &[("time", speaker.seconds(kept_s).into())]));
         }
         lines

@@ -193,12 +193,14 @@ fn people_read_how_they_stand() {
 
 #[test]
 fn what_is_said_of_closing_the_page_is_true() {
-    let told = |silence_s, ask_in_s| {
-        let page = Page::new(PageConfig {
+    let page = |silence_s| {
+        let config = PageConfig {
             silence_s,
             ..config()
-        })
-        .unwrap();
+        };
+        Page::new(config).unwrap()
+    };
+    let told = |page: &Page, ask_in_s| {
         let view = View {
             ask_in_s: Some(ask_in_s),
             ..View::of(State::Waiting)
@@ -207,11 +209,23 @@ fn what_is_said_of_closing_the_page_is_true() {
         let (_, rest) = html.split_once("your place is kept for ").unwrap();
         rest.split_once('.').unwrap().0.replace('\u{a0}', " ")
     };
-    assert_eq!(told(120, 60), "one minute");
-    assert_eq!(told(120, 3), "one minute");
-    assert_eq!(told(600, 60), "9 minutes");
-    assert_eq!(told(30, 10), "20 seconds");
-    assert_eq!(told(10, 3), "a few seconds");
+    let of = |silence_s| told(&page(silence_s), 3);
+    let said = [30, 120, 600, 3_600].map(of);
+    assert_eq!(
+        said,
+        ["10 seconds", "one minute", "5 minutes", "30 minutes"]
+    );
+    for silence_s in 30..=3_600 {
+        let page = page(silence_s);
+        let longest = longest_s(silence_s);
+        let said = told(&page, 2);
+        assert_eq!(said, told(&page, longest), "however soon it asks");
+        let number = said.split(' ').next().unwrap().replace("one", "1");
+        let each = if said.contains("minute") { 60 } else { 1 };
+        let said_s = number.parse::<u32>().unwrap() * each;
+        // As long as that after any sign but the last, which is as old as the longest pause.
+        assert!(longest + said_s <= silence_s, "{silence_s}: {said}");
+    }
 }
 
 #[test]

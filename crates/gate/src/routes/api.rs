@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::{App, INVITED_IN_S, no_store, retry_after};
-use crate::desk::{Answer, Change, Showing, Visitor};
+use crate::desk::{Answer, Change, Desk, Showing, Visitor};
 use crate::metrics::Way;
 use crate::view;
 
@@ -32,6 +32,8 @@ const MODES: [quota::Mode; 5] = [
     quota::Mode::Frozen,
     quota::Mode::Closed,
 ];
+/// A program that shows what is over, and reads no more than the status, is to ask again after so many seconds.
+const GONE_IN_S: u32 = 10;
 const NO_TOKEN: &str = "Authorization: expected `Bearer` and a token, as POST /v1/arrive gives";
 
 /// How somebody stands.
@@ -188,13 +190,10 @@ pub fn document() -> String {
     ),
 )]
 async fn arrive(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
-    let visitor = Visitor {
-        token: None,
-        ..app.visitor(&parts)
-    };
+    let visitor = app.visitor(&parts).without_token();
     let answer = app.desk.look(&visitor, Showing::Sign).await;
     app.answered(Way::Api, &answer, &visitor);
-    stands(&answer)
+    stands(&app.desk, &answer)
 }
 
 /// Ask how one stands.
@@ -222,7 +221,7 @@ async fn ticket(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
     match answer {
         // The token was good for nothing, or there would be more to say.
         Answer::Invited(_) => unauthorized("the token is not good here, or no more; arrive anew"),
-        answer => stands(&answer),
+        answer => stands(&app.desk, &answer),
     }
 }
 
@@ -233,14 +232,20 @@ async fn ticket(State(app): State<Arc<App>>, parts: request::Parts) -> Response 
         (status = 204, description = "It is given up, or was gone"),
         (status = 401, description = "No token", body = Problem,
             headers(("WWW-Authenticate" = String, description = "`Bearer`"))),
+        (status = 503, description = "It can't be given up right now: ask again", body = Turn,
+            headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
     let Some(visitor) = bearer(&app, &parts) else {
         return unauthorized(NO_TOKEN);
     };
-    app.desk.leave(&visitor);
-    no_store(StatusCode::NO_CONTENT.into_response())
+    let view = app.desk.leave(&visitor).await;
+    if matches!(view.state, view::State::Over | view::State::Lost) {
+        return no_store(StatusCode::NO_CONTENT.into_response());
+    }
+    let answer = Answer::Stands(view, Change::Keep);
+    respond(&app.desk, StatusCode::SERVICE_UNAVAILABLE, &answer)
 }
 
 /// Ask how the gate stands.
@@ -254,7 +259,7 @@ async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
 )]
 async fn status(State(app): State<Arc<App>>) -> Response {
     let Some(glance) = app.desk.glance() else {
-        return stands(&app.desk.not_yet());
+        return stands(&app.desk, &app.desk.not_yet());
     };
     let status = &glance.status;
     let (pool, region) = app.names.clone();
@@ -273,11 +278,16 @@ async fn status(State(app): State<Arc<App>>) -> Response {
 }
 
 /// The answer to an app's request for the portal that is not let through.
-pub fn turned_away(answer: &Answer) -> Response {
-    respond(StatusCode::TOO_MANY_REQUESTS, answer)
+pub fn turned_away(desk: &Desk, answer: &Answer) -> Response {
+    let mut response = respond(desk, StatusCode::TOO_MANY_REQUESTS, answer);
+    if answer.is_gone() {
+        // It is not for them to wait: but whoever goes by the status alone is not to ask at once.
+        retry_after(&mut response, Some(GONE_IN_S));
+    }
+    response
 }
 
-fn stands(answer: &Answer) -> Response {
+fn stands(desk: &Desk, answer: &Answer) -> Response {
     use view::State::{Closed, Full, Lost, Over, TooMany, Unreachable};
     let status = match answer {
         Answer::Stands(view, _) => match view.state {
@@ -288,11 +298,11 @@ fn stands(answer: &Answer) -> Response {
         },
         Answer::Invited(_) => StatusCode::OK,
     };
-    respond(status, answer)
+    respond(desk, status, answer)
 }
 
-fn respond(status: StatusCode, answer: &Answer) -> Response {
-    let turn = Turn::of(answer);
+fn respond(desk: &Desk, status: StatusCode, answer: &Answer) -> Response {
+    let turn = Turn::of(desk, answer);
     let pause = turn.ask_in_s;
     let mut response = (status, Json(turn)).into_response();
     if status != StatusCode::OK {
@@ -302,12 +312,12 @@ fn respond(status: StatusCode, answer: &Answer) -> Response {
 }
 
 impl Turn {
-    fn of(answer: &Answer) -> Self {
+    fn of(desk: &Desk, answer: &Answer) -> Self {
         let state = answer.name();
         match answer {
             Answer::Invited(invitation) => Self {
                 state,
-                token: Some(invitation.clone()),
+                token: invitation.clone().or_else(|| desk.invitation()),
                 ahead: None,
                 wait: None,
                 reason: None,
@@ -337,9 +347,10 @@ impl Turn {
 
 /// Who shows a token; a cookie does not count here.
 fn bearer(app: &App, parts: &request::Parts) -> Option<Visitor> {
+    let token = token(&parts.headers)?;
     Some(Visitor {
-        token: Some(token(&parts.headers)?),
-        ..app.visitor(parts)
+        token: Some(token),
+        ..app.visitor(parts).without_token()
     })
 }
 

@@ -11,11 +11,11 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, ENTER, INVITED_IN_S, enter, no_store, see_other};
-use crate::desk::{Answer, Showing, Visitor};
+use crate::desk::{Answer, Showing};
 use crate::metrics::Way;
 use crate::page::{SESSION_JS, Words};
 use crate::view::{self, View};
-use crate::visitor::{languages, local};
+use crate::visitor::{is_from_elsewhere, languages, local};
 
 const SESSION: &str = "/preau/session";
 
@@ -119,38 +119,61 @@ async fn turn(
 
 /// Somebody gives up the place or the session.
 async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
-    let view = app.desk.leave(&app.visitor(&parts));
+    if is_from_elsewhere(&parts.headers) {
+        return not_from_here();
+    }
+    let view = app.desk.leave(&app.visitor(&parts)).await;
+    if !matches!(view.state, view::State::Over | view::State::Lost) {
+        // It could not be given up: there they read how they stand, and may try again.
+        return see_other(SESSION);
+    }
     let mut response = see_other(&format!("{SESSION}?left={}", view.state.name()));
     app.clear_cookie(&mut response);
     response
 }
 
-/// Somebody whose place or session is gone comes anew.
+/// Somebody whose place or session is gone comes anew. In another tab they may have done so already.
 async fn again(
     State(app): State<Arc<App>>,
     parts: request::Parts,
     Form(asked): Form<Asked>,
 ) -> Response {
+    if is_from_elsewhere(&parts.headers) {
+        return not_from_here();
+    }
     let to = asked.to();
     let before = app.visitor(&parts);
-    let visitor = Visitor {
-        token: None,
-        ..before
+    let stands = app.desk.look(&before, Showing::Sign).await;
+    let is_gone = stands.is_gone();
+    let (visitor, answer) = match is_gone {
+        true => {
+            let visitor = before.without_token();
+            let answer = app.desk.look(&visitor, Showing::Sign).await;
+            (visitor, answer)
+        }
+        false => (before, stands),
     };
-    let answer = app.desk.look(&visitor, Showing::Sign).await;
     app.answered(Way::Page, &answer, &visitor);
-    let mut response = match &answer {
-        Answer::Stands(view, _) if !view.state.is_in() && !view.state.is_queued() => app.page(
-            StatusCode::SERVICE_UNAVAILABLE,
-            view,
-            to,
-            None,
-            &parts.headers,
-        ),
-        _ => see_other(&enter(to)),
-    };
-    app.set_cookie(&mut response, &answer, &visitor);
-    response
+    let has_place = |view: &View| view.state.is_in() || view.state.is_queued();
+    match &answer {
+        Answer::Stands(view, _) if is_gone && !has_place(view) => {
+            // Where they are going they are told why not, as those who come for the first time.
+            let mut response = see_other(to);
+            app.clear_cookie(&mut response);
+            response
+        }
+        answer => {
+            let mut response = see_other(&enter(to));
+            app.set_cookie(&mut response, answer, &visitor);
+            response
+        }
+    }
+}
+
+/// A page of another site does not press our buttons: nothing is changed.
+fn not_from_here() -> Response {
+    let why = "sec-fetch-site, origin: another site's; expected the gate's own page\n";
+    no_store((StatusCode::FORBIDDEN, why).into_response())
 }
 
 /// What is left of the session.

@@ -41,7 +41,7 @@ async fn wait(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(asked) => asked,
             Err(header) => return unheard(header),
         };
-    app.turn_away(Way::Forward, &answer, &visitor, &wanted, &headers)
+    app.turn_away(Way::Wait, &answer, &visitor, &wanted, &headers)
 }
 
 /// Both in one: 200 lets through, and anything else is passed on. What Traefik and Caddy ask.
