@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, COOKIE, SET_COOKIE, UPGRADE};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, COOKIE, SET_COOKIE, UPGRADE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -188,7 +188,11 @@ async fn note(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
 }
 
 async fn page() -> Response {
-    ([(SET_COOKIE, "portal=1; Path=/")], "the portal").into_response()
+    let headers = [
+        (SET_COOKIE, "portal=1; Path=/"),
+        (CACHE_CONTROL, "public, max-age=60"),
+    ];
+    (headers, "the portal").into_response()
 }
 
 async fn status(axum::extract::Path(code): axum::extract::Path<u16>) -> StatusCode {
