@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use preau::parts::Failure;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
@@ -16,6 +18,9 @@ use super::arrivals::{Arrivals, Gaps};
 use super::http::{Answer, Ask, Connection, expect};
 use crate::figures::{Figures, Latencies};
 use crate::load::{PAUSE, micros};
+
+/// The lowest priority that a thread can have.
+const LAST: i32 = 19;
 
 /// Somebody with a place or a session.
 #[derive(Debug, Clone)]
@@ -128,18 +133,33 @@ pub trait Asker: Send + 'static {
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// Has askers, each by a connection of its own, ask for as long as `time`, on `threads` of their own.
+/// Who has a processor first, where there are not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// Whose answers are timed: the thread is as good as any other.
+    Timed,
+    /// Whoever is elsewhere in earnest, with processors of their own: everybody else goes before the thread.
+    Elsewhere,
+}
+
+/// Has askers, each by a connection of its own, ask for as long as `time`, on a thread of their own.
 pub async fn work<A: Asker>(
     address: &str,
     askers: Vec<A>,
     rate: Rate,
     time: Duration,
-    threads: usize,
+    rank: Rank,
 ) -> Result<(Vec<A>, Figures), Failure> {
     let (address, (sender, done)) = (address.to_owned(), tokio::sync::oneshot::channel());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(1)
+            .on_thread_start(move || {
+                if rank == Rank::Elsewhere {
+                    // Where it can't be set, the load takes more from who is measured.
+                    let _ = setpriority_process(Some(gettid()), LAST);
+                }
+            })
             .enable_all()
             .build();
         let ended = match runtime {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::arrivals::Arrivals;
 use self::http::{Connection, failed};
-use self::load::{Person, Rate, Seated, Strangers, Waiting, arrive, home, queue, work};
+use self::load::{Person, Rank, Rate, Seated, Strangers, Waiting, arrive, home, queue, work};
 use self::servers::Servers;
 use crate::figures::Figures;
 use crate::ground::{Ground, progress};
@@ -245,7 +245,8 @@ impl Load<'_> {
         tokio::time::sleep(CALM).await;
         let cpu = taken(self.pid)?.cpu_s;
         let waiting = std::mem::take(&mut self.scene.waiting);
-        let (waiting, polls) = work(&self.servers.gate, waiting, Rate::Full, time, 1).await?;
+        let (waiting, polls) =
+            work(&self.servers.gate, waiting, Rate::Full, time, Rank::Timed).await?;
         self.scene.waiting = waiting;
         let poll_cpu_us = (taken(self.pid)?.cpu_s - cpu) * 1e6 / polls.calls.max(1) as f64;
         let empty = self.looked_at(nginx, ("/let", 200), time).await?;
@@ -296,7 +297,7 @@ impl Load<'_> {
             let both = || Ok::<_, Failure>([taken(pid)?.cpu_s, taken(std::process::id())?.cpu_s]);
             tokio::time::sleep(CALM).await;
             let before = both()?;
-            let (_, flood) = work(gate, strangers, rate, time + 2 * CALM, 1).await?;
+            let (_, flood) = work(gate, strangers, rate, time + 2 * CALM, Rank::Elsewhere).await?;
             let after = both()?;
             let for_one = |at: usize| (after[at] - before[at]) * 1e6 / flood.calls.max(1) as f64;
             let (gate_us, load_us) = (for_one(0), for_one(1));
@@ -341,8 +342,8 @@ impl Load<'_> {
         let polls = self.arrivals(self.args.polls, Kind::Waiting);
         let requests = self.arrivals(self.args.requests, Kind::Seated);
         let (polls, seated) = tokio::try_join!(
-            work(&self.servers.gate, waiting, polls, time, 1),
-            work(address, seated, requests, time, 1),
+            work(&self.servers.gate, waiting, polls, time, Rank::Elsewhere),
+            work(address, seated, requests, time, Rank::Timed),
         )?;
         self.scene.waiting = polls.0;
         self.scene.seated = seated.0.into_iter().map(|seated| seated.person).collect();
