@@ -49,6 +49,10 @@ impl App {
     /// Counts an answer, and logs it: without who it was, and with no more of where from than the network.
     pub fn answered(&self, way: Way, answer: &Answer, visitor: &Visitor) {
         self.metrics.answered(way, answer);
+        // A proxy that asks in a status alone passes nothing on to anybody.
+        if way != Way::Auth {
+            self.desk.told(answer, visitor);
+        }
         let from = visitor.address.map(truncated).map(tracing::field::display);
         tracing::debug!(way = way.name(), state = answer.name(), from, "answered");
     }

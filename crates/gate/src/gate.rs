@@ -343,8 +343,12 @@ async fn look_ahead(config: Config, nodes: Nodes, desk: Arc<Desk>, stop: Cancell
                 desk.opens(None);
             }
             Some(mode) if due => {
-                told = Some((mode, Instant::now()));
+                if told.is_none_or(|(of, _)| of != mode) {
+                    // That of another mode says nothing of this one.
+                    desk.opens(None);
+                }
                 if let Some(opens) = opening::next(&nodes, &config.pool, &config.region).await {
+                    told = Some((mode, Instant::now()));
                     desk.opens(opens);
                 }
             }

@@ -82,6 +82,7 @@ impl Config {
 pub struct Limits {
     places: Places,
     tickets: Meter,
+    told: Meter,
 }
 
 impl Limits {
@@ -90,6 +91,7 @@ impl Limits {
         Self {
             places: Places::new(config),
             tickets: Meter::new(config.ticket_per_s, config.ticket_burst),
+            told: Meter::new(1, 1),
         }
     }
 
@@ -107,6 +109,11 @@ impl Limits {
     /// As [`Limits::fresh`].
     pub fn poll(&self, ticket: &str, now: Duration) -> Result<(), Duration> {
         self.tickets.take(ticket, now)
+    }
+
+    /// Whether whoever shows a ticket is told when to ask again for the first time in a second.
+    pub fn told(&self, ticket: &str, now: Duration) -> bool {
+        self.told.take(ticket, now).is_ok()
     }
 }
 

@@ -17,6 +17,10 @@ const TIMES: u32 = 10;
 /// Of four polls that are wanted so many are there for whoever asks, and the others for those whose turn is near.
 const ALL_PART: u64 = 3;
 const NEAR_PART: u64 = 1;
+/// Whoever is told to come before this part of the pause of all others is one of the latter.
+const NEAR: f64 = 0.5;
+/// A pause is spread over so much of itself.
+const SPREAD: f64 = 1.0 / 3.0;
 /// Whoever has asked too often waits between so long and so long, in seconds.
 const TOO_MANY_S: (u32, u32) = (5, 30);
 
@@ -41,18 +45,22 @@ pub struct Booked {
 struct Line(AtomicU64);
 
 impl Line {
-    /// Books the next poll, and says how long it is until then.
-    fn book(&self, each_ns: u64, most_ns: u64, now_ns: u64) -> Duration {
+    /// How long it is until the next poll that is not booked.
+    fn next(&self, now_ns: u64) -> Duration {
+        let until = self.0.load(Ordering::Relaxed);
+        Duration::from_nanos(until.saturating_sub(now_ns))
+    }
+
+    /// Books it.
+    fn book(&self, each_ns: u64, most_ns: u64, now_ns: u64) {
         let next = |until: u64| {
             let next = until.max(now_ns).saturating_add(each_ns);
             Some(next.min(now_ns.saturating_add(most_ns)))
         };
-        let until = self
+        // It never fails: there is always a next.
+        let _ = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        // It never fails: there is always a next.
-        let until = until.unwrap_or_else(|until| until);
-        Duration::from_nanos(until.saturating_sub(now_ns))
     }
 }
 
@@ -84,8 +92,7 @@ impl Pace {
         let Some(near) = near.filter(|near| *near < pause) else {
             return self.whole(pause);
         };
-        let each_ns = self.each_ns(NEAR_PART);
-        let delay = booked.near.book(each_ns, self.longest_ns(), ns(now));
+        let delay = booked.near.next(ns(now));
         self.whole(pause.min(near.max(delay.as_secs_f64())))
     }
 
@@ -108,11 +115,28 @@ impl Pace {
         self.whole(pause.as_secs_f64().ceil().clamp(spread, most))
     }
 
+    /// Books a poll for somebody who was told to come after `pause_s`.
+    pub fn book(self, booked: &Booked, pause_s: u32, now: Duration) {
+        let (now_ns, longest_ns) = (ns(now), self.longest_ns());
+        let is_near = f64::from(pause_s) < booked.all.next(now_ns).as_secs_f64() * NEAR;
+        if is_near {
+            booked
+                .near
+                .book(self.each_ns(NEAR_PART), longest_ns, now_ns);
+        }
+        booked.all.book(self.each_ns(ALL_PART), longest_ns, now_ns);
+    }
+
     fn pause(self, booked: &Booked, usual_s: u32, now: Duration, dice: f64) -> f64 {
-        let each_ns = self.each_ns(ALL_PART);
-        let delay = booked.all.book(each_ns, self.longest_ns(), ns(now));
-        let spread = 1.0 + (dice.clamp(0.0, 1.0) - 0.5) / 3.0;
-        f64::from(usual_s) * spread + delay.as_secs_f64()
+        let dice = dice.clamp(0.0, 1.0);
+        let delay = booked.all.next(ns(now)).as_secs_f64();
+        let pause = f64::from(usual_s) * (1.0 + (dice - 0.5) * SPREAD) + delay;
+        let longest = f64::from(longest_s(self.silence_s));
+        // More ask than are wanted, and can't be put off for longer: those who came together part at least.
+        match pause > longest {
+            true => longest * (1.0 - dice * SPREAD),
+            false => pause,
+        }
     }
 
     fn whole(self, pause: f64) -> u32 {
@@ -168,7 +192,11 @@ mod tests {
     #[test]
     fn many_ask_less_often_whatever_they_are_told() {
         let booked = Booked::default();
-        let asks = || PACE.ask_in_s(&booked, 1, NOW, 0.5);
+        let asks = || {
+            let pause = PACE.ask_in_s(&booked, 1, NOW, 0.5);
+            PACE.book(&booked, pause, NOW);
+            pause
+        };
         assert_eq!(asks(), 1);
         let pauses: Vec<u32> = (0..30_000).map(|_| asks()).collect();
         // 750 a second.
@@ -220,6 +248,7 @@ mod tests {
             let now = Duration::from_millis(at_ms);
             let wait = wait(ahead.div_ceil(PER_S));
             let pause = pace.turn_s(&booked, ahead.into(), wait, now, dice.f64());
+            pace.book(&booked, pause, now);
             due.push(Reverse((at_ms + u64::from(pause) * 1_000, nth)));
         }
         let busiest = polls[25..]
@@ -233,6 +262,28 @@ mod tests {
         assert!(half <= 2 && most <= 10, "half {half} s, most {most} s");
     }
 
+    /// Twice as many as can be put off come within five seconds: after some minutes they ask spread, and not at once.
+    #[test]
+    fn more_than_can_be_put_off_do_not_ask_in_step() {
+        const PEOPLE: u64 = 90_000;
+        let (booked, mut dice) = (Booked::default(), fastrand::Rng::with_seed(7));
+        let mut due: BinaryHeap<_> = (0..PEOPLE)
+            .map(|nth| Reverse(nth * 5_000 / PEOPLE))
+            .collect();
+        let mut polls = vec![0_u64; 600];
+        while let Some(Reverse(at_ms)) = due.pop().filter(|next| next.0 < 600_000) {
+            polls[usize::try_from(at_ms / 1_000).unwrap()] += 1;
+            let now = Duration::from_millis(at_ms);
+            let pause = PACE.turn_s(&booked, 100_000, wait(100_000), now, dice.f64());
+            PACE.book(&booked, pause, now);
+            due.push(Reverse(at_ms + u64::from(pause) * 1_000));
+        }
+        let late = &polls[300..];
+        let mean = late.iter().sum::<u64>() / late.len() as u64;
+        let most = late.iter().max().copied().unwrap_or_default();
+        assert!(most < 2 * mean, "{most} in a second, {mean} on average");
+    }
+
     proptest! {
         #[test]
         fn nobody_is_sent_away_for_longer_than_the_place_is_kept(
@@ -240,7 +291,8 @@ mod tests {
         ) {
             let (pace, booked) = (Pace { polls_per_s, silence_s }, Booked::default());
             for _ in 0..before {
-                pace.ask_in_s(&booked, 1, NOW, dice);
+                let pause = pace.ask_in_s(&booked, 1, NOW, dice);
+                pace.book(&booked, pause, NOW);
             }
             for pause in [
                 pace.turn_s(&booked, ahead, wait(p50_s), NOW, dice),

@@ -8,7 +8,7 @@ use client::queue::{Place, Session};
 use client::tokens::TOKEN_LIFE_S;
 use quota::Mode;
 
-use super::{Answer, Change, Desk};
+use super::{Answer, Change, Desk, Visitor};
 use crate::view::{State, View};
 
 /// When to ask again where it is being asked about, where the coordinator is away, and where only the operator can
@@ -23,6 +23,28 @@ const ENDING_S: u32 = 10;
 const OVER_FOR_S: u32 = 600;
 
 impl Desk {
+    /// Somebody has been told to ask again: the poll is booked, where they have a place, and once for each pause however
+    /// often they ask.
+    pub fn told(&self, answer: &Answer, visitor: &Visitor) {
+        let Answer::Stands(view, change) = answer else {
+            return;
+        };
+        let token = match change {
+            Change::Set(token, _) => Some(token),
+            Change::Keep => visitor.token.as_ref(),
+        };
+        let (Some(token), Some(pause_s), Some(_)) = (token, view.ask_in_s, self.front.get()) else {
+            return;
+        };
+        if view.state.is_in() || view.state == State::TooMany {
+            return;
+        }
+        let now = self.now();
+        if self.limits.told(token, now) {
+            self.settings.pace.book(&self.booked, pause_s, now);
+        }
+    }
+
     /// What a turn comes to for whoever showed `token`.
     pub(super) fn turned(&self, turn: Turn, token: Option<&str>) -> Answer {
         let change = |now: String, good_for_s| match Some(now.as_str()) == token {
