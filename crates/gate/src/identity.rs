@@ -248,6 +248,7 @@ impl Identity {
         Ok(Some(Person { key, class }))
     }
 
+    /// What a request says of who makes it, not looked into yet.
     fn token<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         if let Some(said) = headers.get(&self.config.header) {
             let said = said.to_str().ok()?.trim();

@@ -244,6 +244,13 @@ fn forged_tokens_are_looked_into_at_a_rate() {
         Err(IdentityError::TooMany)
     ));
     assert!(from("192.0.2.8", &good).is_ok());
+    // Who was known there before is known still, and who comes then is not.
+    assert!(from("192.0.2.7", &good).is_ok());
+    let newcomer = login.token(Some("ec"), &claims(json!({ "sub": "newcomer" })));
+    assert!(matches!(
+        from("192.0.2.7", &newcomer),
+        Err(IdentityError::TooMany)
+    ));
 }
 
 #[test]
