@@ -28,9 +28,9 @@ impl Forwarded {
         let authority = parts.uri.authority().map(|authority| authority.as_str());
         let authority = authority.and_then(|text| HeaderValue::from_str(text).ok());
         let headers = &mut parts.headers;
-        if !is_trusted {
-            forget(headers);
-        }
+        // No proxy writes `_` in these: who does is a stranger whom it passes on.
+        let is_strange = |name: &str| !is_trusted || name.contains('_');
+        forget(headers, |name| is_told(name) && is_strange(name));
         keep_from_connection(headers);
         let host = headers.get(HOST).cloned().or(authority);
         if let Some(peer) = peer {
@@ -68,8 +68,8 @@ fn is_told(name: &str) -> bool {
     begins("x-forwarded-") || is("forwarded") || is("x-real-ip")
 }
 
-fn forget(headers: &mut HeaderMap) {
-    let said = headers.keys().filter(|name| is_told(name.as_str()));
+fn forget(headers: &mut HeaderMap, is_lie: impl Fn(&str) -> bool) {
+    let said = headers.keys().filter(|name| is_lie(name.as_str()));
     for name in said.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
@@ -191,6 +191,8 @@ mod tests {
             ("X-Forwarded-For", "192.0.2.7"),
             ("X-Forwarded-Host", "portal.example"),
             ("X-Forwarded-Proto", "https"),
+            ("X_Forwarded_For", "127.0.0.1"),
+            ("X-Real_IP", "127.0.0.1"),
             ("X-Real-IP", "192.0.2.7"),
             ("Forwarded", "for=192.0.2.7"),
             ("Connection", "x-forwarded-for"),
