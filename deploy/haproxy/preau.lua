@@ -4,8 +4,8 @@
 local GATE = "http://127.0.0.1:8080/preau/auth"
 
 -- What the gate tells people apart by. Nothing else of the request need be sent.
-local HEADERS = { "host", "cookie", "authorization", "accept", "accept-language", "sec-fetch-mode", "user-agent",
-    "x-preau-identity", "x-preau-ticket" }
+local HEADERS = { "host", "cookie", "authorization", "accept", "accept-language", "origin", "sec-fetch-dest",
+    "sec-fetch-mode", "sec-fetch-site", "user-agent", "x-preau-identity", "x-preau-ticket" }
 
 core.register_action("preau", { "http-req" }, function(txn)
     local headers = {

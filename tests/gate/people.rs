@@ -10,7 +10,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 
 use crate::harness::eventually;
 use crate::portal::id;
-use crate::probe::{Answer, BROWSER, PROGRAM, Visitor};
+use crate::probe::{Answer, BROWSER, IMAGE, PROGRAM, Visitor};
 use crate::site::{COOKIE_NAME, IDENTITY, POOL, SECRET, Site};
 
 const FORM: &[(&str, &str)] = &[
@@ -169,14 +169,9 @@ async fn a_place_is_kept_whatever_is_asked_without_it() {
     );
 
     // Caches keep images, and whatever cookie goes with them: whoever was called gets the seat with a page.
-    let image = [
-        ("accept", "image/*"),
-        ("sec-fetch-dest", "image"),
-        ("sec-fetch-mode", "no-cors"),
-    ];
     let ticket = waiting.token.clone();
     eventually("the turn comes", || async {
-        let answer = waiting.clone().get("/logo.png", &image).await?;
+        let answer = waiting.clone().get("/logo.png", IMAGE).await?;
         assert!(answer.sets(COOKIE_NAME).is_empty());
         (answer.status == 200)
             .then_some(())

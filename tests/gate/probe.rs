@@ -24,6 +24,12 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// What a browser says of itself when it goes to a page, and a program.
 pub const BROWSER: &[(&str, &str)] = &[("accept", "text/html"), ("sec-fetch-mode", "navigate")];
 pub const PROGRAM: &[(&str, &str)] = &[("accept", "application/json")];
+/// What it says when it gets a part of a page.
+pub const IMAGE: &[(&str, &str)] = &[
+    ("accept", "image/*"),
+    ("sec-fetch-dest", "image"),
+    ("sec-fetch-mode", "no-cors"),
+];
 
 /// With a cookie of the gate's.
 #[derive(Debug, Clone)]
@@ -157,11 +163,13 @@ impl Visitor {
         }
     }
 
-    /// Asks for HTTP/2 on this connection, as clients of 2015 did (RFC 7540, 3.2); the answer's head.
-    pub async fn tunnel(&self) -> String {
-        let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
-                       HTTP2-Settings: AAMAAABkAAQAAP__";
-        self.say("/tunnel", upgrade).await
+    /// Asks for HTTP/2 on this connection, as clients of 2015 did (RFC 7540, 3.2), by such lines; the answer's head.
+    pub async fn tunnel(&self, path: &str, upgrades: &[&str]) -> String {
+        let lines = upgrades.iter().map(|value| format!("\r\nUpgrade: {value}"));
+        let lines: String = lines.collect();
+        let settings = "HTTP2-Settings: AAMAAABkAAQAAP__";
+        let upgrade = format!("Connection: Upgrade, HTTP2-Settings{lines}\r\n{settings}");
+        self.say(path, &upgrade).await
     }
 
     /// Goes to a page by its whole address, as HTTP/2 has it and HTTP/1.1 may; the answer's head.

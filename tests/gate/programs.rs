@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{eventually, free_port};
+use crate::portal::UNGATED;
 use crate::probe::Visitor;
 use crate::site::{Site, end, run};
 
@@ -72,6 +73,7 @@ impl Program {
                 assert!(text.contains(from), "{file} has no {from}");
                 text.replace(from, to)
             });
+            let text = with_ungated(&text);
             let to = dir.join(Path::new(file).file_name().unwrap());
             std::fs::write(&to, format!("{begin}{}", with_ports(&text, site, port))).unwrap();
             to
@@ -108,6 +110,11 @@ impl Program {
                 let changes = [
                     ("bind :8090", "bind 127.0.0.1:8090"),
                     ("/etc/haproxy/", &own),
+                    ("# !ungated", "!ungated"),
+                    (
+                        "# use_backend portal if ungated",
+                        "use_backend portal if ungated",
+                    ),
                 ];
                 let file = place("haproxy/haproxy.cfg", "", &changes);
                 command.args(["-db", "-f"]).arg(file);
@@ -202,6 +209,22 @@ const APACHE: &str = "/usr/lib/apache2/modules";
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
+}
+
+/// With what a file has as a remark for a path that stays ungated: from the line that names it to where the remark ends.
+fn with_ungated(text: &str) -> String {
+    let mut is_within = false;
+    let mut whole = String::new();
+    for line in text.lines() {
+        let remark = line.trim_start().starts_with('#');
+        is_within = remark && (is_within || line.contains(UNGATED));
+        match is_within {
+            true => whole += &line.replacen("# ", "", 1),
+            false => whole += line,
+        }
+        whole.push('\n');
+    }
+    whole
 }
 
 /// The ports that stand in `deploy`, by those that are free here: all at once, for one may contain another.
