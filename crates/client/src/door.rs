@@ -484,6 +484,32 @@ mod tests {
         assert_eq!(after.poll(at(25), &seat), Err(TokenError::AlreadyUsed));
     }
 
+    /// While there is no leader, time goes on here, and stands still there.
+    #[test]
+    fn a_clock_that_was_ahead_before_the_restart_loses_nobody_and_a_look_is_enough() {
+        let (_dir, keys) = keys();
+        let before = door("portal-1", &keys, &grant(10, 1, true));
+        let Ok(Turn::Seated { seat, .. }) = before.arrive(at(300), "pupils") else {
+            panic!("open");
+        };
+        let after = door("portal-1", &keys, &Grant::default());
+        after.lock().queue.resume(1, 1);
+        after.granted(at(310), &grant(20, 1, false));
+        assert_eq!(after.look(at(311), &seat), Ok(Turn::Checking));
+        let claims = after.lock().queue.report(at(311)).claims;
+        after.granted(
+            at(312),
+            &Grant {
+                claims: vec![(claims[0].id, quota::Claimed::Granted)],
+                ..grant(22, 1, false)
+            },
+        );
+        // Whoever only reads, with a page that looks, is in like anybody else.
+        after.lock().queue.tick(at(312 + 119));
+        let in_ = matches!(after.look(at(312 + 119), &seat), Ok(Turn::Seated { .. }));
+        assert!(in_);
+    }
+
     #[test]
     fn an_invitation_is_kept_by_nobody_and_read_by_every_front_end() {
         let (_dir, keys) = keys();

@@ -24,6 +24,8 @@ const EAGER: u32 = 4;
 /// A request unanswered for this part of a time to live is given up for a fresh one, whose answer will
 /// be good for longer.
 const STALE_PART: u32 = 2;
+/// More requests than a keeper that has stopped can have under way still: none of them has a number of ours.
+const UNDER_WAY: u64 = 1 << 16;
 /// A pause after a refusal that time alone may mend.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -129,10 +131,10 @@ impl Keeper {
     }
 
     /// Goes on with the lease of a keeper that has stopped, in the life that it was of. `seq` is the number of the
-    /// last request that was carried out: one more may be on its way. Nothing may be used before the first answer.
+    /// last request that was carried out. Nothing may be used before the first answer.
     pub fn resume(mut self, lease: u64, epoch: u64, seq: u64, slots: u64) -> Self {
         self.epoch = epoch;
-        self.seq = seq.saturating_add(1);
+        self.seq = seq.saturating_add(UNDER_WAY);
         self.lease = Some(Lease {
             id: lease,
             slots,
@@ -301,12 +303,12 @@ impl Keeper {
         let front = front.into();
         let Usage { in_use, limit } = front.ledger().usage();
         let live = self.lease.filter(|lease| now < lease.deadline);
-        let wanted = match &front {
-            Front::Seats(_) => self.sizing.wanted(),
-            Front::Queue(queue) => queue.wanted(),
+        let (wanted, held) = match &front {
+            Front::Seats(_) => (self.sizing.wanted(), 0),
+            Front::Queue(queue) => (queue.wanted(), queue.held()),
         };
         Standing {
-            slots: if live.is_some() { limit } else { 0 },
+            slots: live.map_or(0, |_| limit + held),
             target: live.map_or(0, |lease| lease.target),
             wanted,
             in_use,

@@ -23,7 +23,7 @@ pub const MAX_TOKEN_CHARS: usize = 127;
 /// tokens that polling gives; claims are remembered for as long as this.
 pub const TOKEN_LIFE_S: u32 = quota::limits::CLAIM_REMEMBER_S;
 /// Front-ends' ideas of cluster time may differ by so much.
-const AHEAD_S: u32 = 600;
+pub(crate) const AHEAD_S: u32 = 600;
 
 /// So long an invitation is good.
 pub const INVITATION_LIFE_S: u32 = 120;

@@ -6,27 +6,48 @@ use std::time::Duration;
 
 use super::slab::{NONE, State};
 use super::{Grant, Queue};
+use crate::tokens::{AHEAD_S, TOKEN_LIFE_S};
 
-/// Slots are kept for whoever was in for as long as a session may idle, and for so long at most.
-pub const BACK_WITHIN_S: u32 = 600;
-/// Most users who have gone since that are remembered.
-const MAX_GONE: usize = 65_536;
+/// Slots are kept for whoever was in for as long as a session may idle, and for so long at most: whoever has gone to
+/// another front-end meanwhile waits there until they are given up.
+pub const BACK_WITHIN_S: u32 = 120;
+/// Most users who have gone since that are remembered: of those whose tokens may be from before, and of others.
+const MAX_GONE: (usize, usize) = (1 << 18, 1 << 16);
 
 /// What is known of them.
 #[derive(Debug, Default)]
 pub struct Before {
     /// Whether there may be any.
     resumed: bool,
-    /// The second in which it went on; tokens that were issued later are none of theirs.
+    /// The second in which it went on. The clock of the process before may have been ahead of it.
     since_s: Option<u32>,
     /// Slots of sessions whose users have not come back yet.
     awaited: u64,
     until_s: u32,
     /// Who has come back with a seat since the last grant.
     back: Vec<u64>,
-    /// Who has gone since it went on, the longest ago first: their tokens are good for nothing.
-    gone: BTreeSet<u64>,
-    gone_order: VecDeque<u64>,
+    /// Who has gone since it went on: their tokens are good for nothing.
+    gone: [Gone; 2],
+}
+
+/// Users, the longest ago first.
+#[derive(Debug, Default)]
+struct Gone {
+    ids: BTreeSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl Gone {
+    fn note(&mut self, id: u64, most: usize) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+            if self.order.len() > most
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.ids.remove(&oldest);
+            }
+        }
+    }
 }
 
 impl Before {
@@ -42,18 +63,25 @@ impl Before {
 
     /// Whether somebody who is not known here may be one of them.
     pub fn may_be(&self, id: u64) -> bool {
-        self.resumed && !self.gone.contains(&id)
+        self.resumed && !self.gone.iter().any(|gone| gone.ids.contains(&id))
     }
 
-    /// A user is known here no more.
-    pub fn leave(&mut self, id: u64) {
-        if self.resumed && self.gone.insert(id) {
-            self.gone_order.push_back(id);
-            if self.gone_order.len() > MAX_GONE
-                && let Some(oldest) = self.gone_order.pop_front()
-            {
-                self.gone.remove(&oldest);
-            }
+    /// Whether what was issued or arrived in that second may be from before.
+    fn covers(&self, second: u32) -> bool {
+        let last = |since: u32| since.saturating_add(AHEAD_S);
+        self.since_s.is_none_or(|since| second <= last(since))
+    }
+
+    /// A user, who arrived in that second, is known here no more.
+    pub fn leave(&mut self, id: u64, second: u32) {
+        if !self.resumed {
+            return;
+        }
+        let covered = self.covers(second);
+        let [before, since] = &mut self.gone;
+        match covered {
+            true => before.note(id, MAX_GONE.0),
+            false => since.note(id, MAX_GONE.1),
         }
     }
 
@@ -87,8 +115,7 @@ impl Queue {
     /// Whether a token that this front-end issued then is of a user from before a restart, who is still to be
     /// asked about.
     pub fn is_from_before(&self, id: u64, issued_s: u32) -> bool {
-        let then = self.before.since_s.is_none_or(|since| issued_s <= since);
-        then && self.before.may_be(id) && self.find(id).is_none()
+        self.before.covers(issued_s) && self.before.may_be(id) && self.find(id).is_none()
     }
 
     /// Takes in what the first grant says of the time, and what every one says of the slots.
@@ -118,21 +145,35 @@ impl Queue {
         found
     }
 
-    /// Calls them, each to a slot that is theirs.
+    /// They go on with their sessions, each on a slot that is theirs.
     pub(super) fn seat_again(&mut self, now: Duration, now_s: u32, back: Vec<u32>) {
         for at in back {
             if !self.ledger.admit(|| now) {
                 return;
             }
             self.leave_line(at);
-            self.call(at, now_s);
+            self.unschedule(at);
+            self.sit(at, now_s);
         }
     }
 
-    /// Whoever has not come back by now has left.
+    /// Whoever has not come back by now has left; and in the end no token is from before.
     pub(super) fn give_up_awaiting(&mut self, now_s: u32) {
         if now_s >= self.before.until_s {
-            self.left += std::mem::take(&mut self.before.awaited);
+            self.before.awaited = 0;
         }
+        let over = |since: u32| since.saturating_add(AHEAD_S).saturating_add(TOKEN_LIFE_S);
+        if self
+            .before
+            .since_s
+            .is_some_and(|since| now_s >= over(since))
+        {
+            self.before = Before::default();
+        }
+    }
+
+    /// Slots that are kept for those who have not come back.
+    pub(crate) fn held(&self) -> u64 {
+        self.before.held()
     }
 }

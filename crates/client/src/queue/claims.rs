@@ -36,13 +36,14 @@ pub struct Claims {
     hurry: bool,
     /// How many of them the last report had,
     told: usize,
-    /// and which claims.
+    /// and which claims, the last of this round.
     claimed: Vec<u64>,
+    round: u32,
 }
 
-/// When a token is claimed: after those that were claimed less often; then seats, whose users are kept from what they
-/// were doing; then the oldest, who are next.
-type Turn = (u32, bool, u32, u64);
+/// When a token is claimed: seats first, whose users are kept from what they were doing; then round by round, so that
+/// each comes again before anything that was shown later than that; and the oldest of a round, who are next.
+type Turn = (bool, u32, u32, u64);
 
 /// A token to claim.
 #[derive(Debug)]
@@ -50,8 +51,8 @@ struct Claim {
     shown: Shown,
     /// When it was last shown.
     seen: u32,
-    /// How often it was claimed.
-    tries: u32,
+    /// The round in which it is claimed.
+    round: u32,
 }
 
 impl Claim {
@@ -62,7 +63,7 @@ impl Claim {
             start_s,
             ..
         } = self.shown;
-        (self.tries, start_s.is_none(), second, id)
+        (start_s.is_none(), self.round, second, id)
     }
 }
 
@@ -101,6 +102,17 @@ impl Claims {
         self.take(id).is_some()
     }
 
+    /// Claims nothing more that was kept from before.
+    pub fn withdraw_kept(&mut self) {
+        let kept = self
+            .shown
+            .values()
+            .filter(|claim| claim.shown.issuer == KEPT);
+        for id in kept.map(|claim| claim.shown.id).collect::<Vec<_>>() {
+            self.withdraw(id);
+        }
+    }
+
     fn take(&mut self, id: u64) -> Option<Claim> {
         let claim = self.shown.remove(&id)?;
         self.order.remove(&claim.turn());
@@ -133,7 +145,9 @@ impl Claims {
         };
         let (released, refused) = (with(true), with(false));
         let most = MAX_CLAIMS_PER_REPORT - self.told;
-        self.claimed = self.order.iter().take(most).map(|turn| turn.3).collect();
+        let turns = self.order.iter().take(most);
+        self.round = turns.clone().map(|turn| turn.1).max().unwrap_or(self.round);
+        self.claimed = turns.map(|turn| turn.3).collect();
         let claims = self.claimed.iter().filter_map(|id| {
             let Shown { id, issuer, .. } = self.shown.get(id)?.shown;
             Some(TokenClaim { id, issuer })
@@ -176,8 +190,8 @@ impl Claims {
         if let Some(claim) = self.shown.get_mut(&shown.id) {
             claim.seen = now_s;
         } else if self.shown.len() < MAX_SHOWN {
-            let (seen, tries) = (now_s, 0);
-            let claim = Claim { shown, seen, tries };
+            let (seen, round) = (now_s, self.round.saturating_add(1));
+            let claim = Claim { shown, seen, round };
             self.order.insert(claim.turn());
             self.shown.insert(shown.id, claim);
             self.hurry |= shown.start_s.is_some();
@@ -208,7 +222,7 @@ impl Queue {
         // Those that are not settled come again after the others.
         for id in std::mem::take(&mut self.claims.claimed) {
             if let Some(mut claim) = self.claims.take(id) {
-                claim.tries += 1;
+                claim.round = self.claims.round.saturating_add(1);
                 self.claims.order.insert(claim.turn());
                 self.claims.shown.insert(id, claim);
             }

@@ -143,6 +143,7 @@ impl Queue {
     pub(crate) fn forget(&mut self) {
         self.shut();
         self.before = Before::default();
+        self.claims.withdraw_kept();
         // What was told to the last life is not told to the next.
         self.drop_floor();
         for at in self.users.places().collect::<Vec<_>>() {

@@ -161,7 +161,11 @@ impl Queue {
     /// Takes a user out of everything.
     pub(super) fn remove(&mut self, at: u32) {
         let Entry {
-            id, start, state, ..
+            id,
+            start,
+            second,
+            state,
+            ..
         } = self.users[at];
         self.unschedule(at);
         match state {
@@ -176,7 +180,7 @@ impl Queue {
         self.forget_shortened(at);
         self.claims.withdraw(id);
         self.claims.forget_place(id, at);
-        self.before.leave(id);
+        self.before.leave(id, second);
         self.users.remove(at);
     }
 

@@ -154,6 +154,50 @@ fn more_tokens_than_a_report_can_hold_are_claimed_in_turn() {
 }
 
 #[test]
+fn seats_are_claimed_first_and_what_is_pending_again_before_what_came_later() {
+    let mut queue = queue(quiet(), &grant(10, 0, &[]));
+    let shown = |id, second, start_s| Shown {
+        id,
+        issuer: 9,
+        class: 0,
+        second,
+        start_s,
+    };
+    queue.show(at(10), shown(1, 9, None));
+    queue.show(at(10), shown(2, 8, None));
+    queue.show(at(10), shown(3, 10, Some(10)));
+    let ids = |queue: &mut Queue, t| {
+        let claims = queue.report(at(t)).claims;
+        claims.iter().map(|claim| claim.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&mut queue, 11), [3, 2, 1]);
+    let pending = [1, 2, 3].map(|id| (id, quota::Claimed::Pending));
+    let answer = Grant {
+        claims: pending.into(),
+        ..grant(11, 0, &[])
+    };
+    queue.granted(at(11), LATE, &answer);
+    for id in 0..600 {
+        queue.show(at(11), shown(100 + id, 9, None));
+    }
+    // They are of one round, and 2 is the oldest.
+    let second = ids(&mut queue, 12);
+    assert_eq!((second[..3].to_vec(), second.len()), (vec![3, 2, 1], 256));
+    let answer = Grant {
+        claims: second
+            .iter()
+            .map(|&id| (id, quota::Claimed::Pending))
+            .collect(),
+        ..grant(12, 0, &[])
+    };
+    queue.granted(at(12), LATE, &answer);
+    // What was shown with them comes before they do again.
+    let third = ids(&mut queue, 13);
+    assert_eq!(third[0], 3);
+    assert!(third[1..].iter().all(|id| !second.contains(id)));
+}
+
+#[test]
 fn whoever_waits_where_the_lease_ended_is_asked_about_before_they_are_next() {
     let mut queue = queue(quiet(), &open(10, 2));
     let seated = sits(queue.arrive(at(10), 0));
