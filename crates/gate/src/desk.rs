@@ -363,26 +363,23 @@ impl Desk {
             Err(NoEntry::Full) => Answer::of(self.full()),
             Err(NoEntry::Draining | NoEntry::NoSuchClass) => Answer::of(self.closed()),
         };
-        if let (Some(person), Answer::Stands(_, Change::Set(token, _))) = (&visitor.person, &answer)
-            && let Ok(id) = front.id(token)
-        {
-            self.people.note(person, id, token);
+        if let (Some(person), Some(token)) = (&visitor.person, answer.anew()) {
+            self.note_token(front, person, token);
         }
         answer
     }
 
     /// Remembers where a person has the place.
     fn note(&self, front: &FrontEnd, person: &Person, found: &Found) {
-        let Found::Place(answer @ Answer::Stands(_, change), token) = found else {
-            return;
-        };
-        let token = match change {
-            Change::Set(token, _) => token,
-            Change::Keep => token,
-        };
-        if answer.is_settled()
-            && let Ok(id) = front.id(token)
+        if let Found::Place(answer, token) = found
+            && answer.is_settled()
         {
+            self.note_token(front, person, answer.anew().unwrap_or(token));
+        }
+    }
+
+    fn note_token(&self, front: &FrontEnd, person: &Person, token: &str) {
+        if let Ok(id) = front.id(token) {
             self.people.note(person, id, token);
         }
     }

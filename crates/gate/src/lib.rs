@@ -8,6 +8,7 @@
 mod address;
 mod admin;
 mod app;
+mod body;
 mod config;
 mod cookies;
 mod desk;

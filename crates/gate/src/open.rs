@@ -3,19 +3,17 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{home, network};
+use crate::body::{Part, Watch, Watched};
 
 /// One address that is no trusted proxy has at most this part of all connections: a school's thousand browsers, some
 /// connections each, go into a quarter of the default. And so has one network of IPv6, which may be one customer's
@@ -192,40 +190,23 @@ impl Busy {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        let taken = |body| Body::new(Taken { body, busy: self });
-        response.map(taken)
+        response.map(|body| Body::new(Watched::new(body, Taken(self))))
     }
 }
 
+/// Ends with the answer's body.
 #[derive(Debug)]
-struct Taken {
-    body: Body,
-    busy: Busy,
-}
+struct Taken(Busy);
 
-impl HttpBody for Taken {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Watch for Taken {
+    fn see(&mut self, _: &mut Context<'_>, part: Part) -> Part {
+        part
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.busy.0.begin();
+        self.0.0.begin();
     }
 }
 

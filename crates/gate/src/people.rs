@@ -60,8 +60,7 @@ impl People {
 
     /// Whether a place is known to be somebody else's.
     pub fn is_anothers(&self, person: &Person, id: u64) -> bool {
-        let inner = self.lock();
-        inner.owners.get(&id).is_some_and(|key| *key != person.key)
+        self.lock().is_anothers(person, id)
     }
 
     /// A person was seen with a place, by its id and token. Somebody else's it stays.
@@ -69,7 +68,7 @@ impl People {
         let inner = &mut *self.lock();
         let now = Instant::now();
         inner.sweep(now);
-        if inner.owners.get(&id).is_some_and(|key| *key != person.key) {
+        if inner.is_anothers(person, id) {
             return;
         }
         if inner.places.len() >= MOST && !inner.places.contains_key(&person.key) {
@@ -100,6 +99,10 @@ impl People {
 }
 
 impl Inner {
+    fn is_anothers(&self, person: &Person, id: u64) -> bool {
+        self.owners.get(&id).is_some_and(|key| *key != person.key)
+    }
+
     fn sweep(&mut self, now: Instant) {
         if now.duration_since(self.swept) < SWEEP_EVERY {
             return;

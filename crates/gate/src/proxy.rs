@@ -18,7 +18,7 @@ use axum_reverse_proxy::{TunnelCancellation, TunnelGuard};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
-use crate::desk::{Answer, Change, Showing, Visitor};
+use crate::desk::{Showing, Visitor};
 use crate::drain::drain;
 use crate::metrics::Way;
 use crate::visitor::Wanted;
@@ -58,13 +58,12 @@ impl Proxy {
                 .await
                 .is_some()
             {
-                match desk.look(&visitor, Showing::Sign).await {
-                    Answer::Stands(view, change) if view.state.is_in() => {
-                        if let Change::Set(token, _) = change {
-                            visitor.token = Some(token);
-                        }
-                    }
-                    _ => return tunnel.cancel(),
+                let answer = desk.look(&visitor, Showing::Sign).await;
+                if !answer.is_in() {
+                    return tunnel.cancel();
+                }
+                if let Some(token) = answer.anew() {
+                    visitor.token = Some(token.clone());
                 }
             }
         });

@@ -27,7 +27,7 @@ use tower::ServiceExt as _;
 
 use crate::address::Trusted;
 use crate::open::{Open, Rest};
-use crate::stream::{Fed, Held};
+use crate::stream::{Held, fed};
 
 /// The pause where the system has no connection to give, such as where no file can be opened any more.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -175,7 +175,7 @@ async fn attend(
     let service = service_fn(move |request: Request<Incoming>| {
         let body = |body: Incoming| match hyper::body::Body::is_end_stream(&body) {
             true => Body::empty(),
-            false => Body::new(Fed::new(body, stall)),
+            false => Body::new(fed(body, stall)),
         };
         let (mut request, app) = (request.map(body), app.clone());
         request.extensions_mut().insert(ConnectInfo(peer));

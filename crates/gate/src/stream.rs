@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::BoxError;
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use axum::body::{Body, HttpBody as _};
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::body::{Part, Watch, Watched};
 
 /// A connection, and something that is kept as long as it is: whatever it is upgraded to.
 #[derive(Debug)]
@@ -84,99 +85,43 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Held<S, K> {
     }
 }
 
-/// A request's body, each part of which comes within a time of being asked for.
+/// A request's body, each part of which comes within `time` of being asked for.
+pub const fn fed(body: Incoming, time: Duration) -> Watched<Incoming, Stall> {
+    Watched::new(body, Stall::new(time))
+}
+
+/// A request's body that has to be there as a whole within `time` of first being asked for.
+pub fn whole(body: Body, time: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let timer = None;
+    Body::new(Watched::new(body, Whole { time, timer }))
+}
+
 #[derive(Debug)]
-pub struct Fed {
-    body: Incoming,
-    stall: Stall,
-}
-
-impl Fed {
-    /// `time` is how long each part may be waited for.
-    pub fn new(body: Incoming, time: Duration) -> Self {
-        let stall = Stall::new(time);
-        Self { body, stall }
-    }
-}
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(cx).map(Ok);
-        match ready!(this.stall.watch(cx, frame)) {
-            Ok(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
-            Err(error) => Poll::Ready(Some(Err(error.into()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A request's body that has to be there as a whole within a time of first being asked for.
-#[derive(Debug)]
-pub struct Whole {
-    body: axum::body::Body,
+struct Whole {
     time: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Whole {
-    /// `time` is that.
-    pub fn within(time: Duration, body: axum::body::Body) -> axum::body::Body {
-        if body.is_end_stream() {
-            return body;
+impl Watch for Whole {
+    fn see(&mut self, cx: &mut Context<'_>, part: Part) -> Part {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.time)));
+        match timer.as_mut().poll(cx) {
+            Poll::Pending => part,
+            Poll::Ready(()) => {
+                let late: io::Error = io::ErrorKind::TimedOut.into();
+                Poll::Ready(Some(Err(late.into())))
+            }
         }
-        axum::body::Body::new(Self {
-            body,
-            time,
-            timer: None,
-        })
-    }
-}
-
-impl Body for Whole {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(this.time)));
-        if timer.as_mut().poll(cx).is_ready() {
-            let late: io::Error = io::ErrorKind::TimedOut.into();
-            return Poll::Ready(Some(Err(late.into())));
-        }
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        frame.map_err(Into::into)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
 /// How long the other end has been waited for. There is a timer from the first wait on only, which most connections
 /// never have.
 #[derive(Debug)]
-struct Stall {
+pub struct Stall {
     time: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waits: bool,
@@ -212,11 +157,24 @@ impl Stall {
     }
 }
 
+impl Watch for Stall {
+    fn see(&mut self, cx: &mut Context<'_>, part: Part) -> Part {
+        match ready!(self.watch(cx, part.map(Ok))) {
+            Ok(part) => Poll::Ready(part),
+            Err(error) => Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+}
+
 /// A body for tests that comes slowly.
 #[cfg(test)]
 pub mod slow {
     use super::*;
     use std::convert::Infallible;
+
+    use axum::body::HttpBody;
+    use bytes::Bytes;
+    use hyper::body::Frame;
     use tokio::time::{Interval, interval};
 
     /// So many parts of four bytes, with a pause after each.
@@ -224,12 +182,12 @@ pub mod slow {
 
     impl Slow {
         /// As such a body.
-        pub fn body(parts: usize, pause: Duration) -> axum::body::Body {
-            axum::body::Body::new(Self(parts, interval(pause)))
+        pub fn body(parts: usize, pause: Duration) -> Body {
+            Body::new(Self(parts, interval(pause)))
         }
     }
 
-    impl Body for Slow {
+    impl HttpBody for Slow {
         type Data = Bytes;
         type Error = Infallible;
 
@@ -291,7 +249,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_has_to_be_whole_is_so_in_time_or_not_at_all() {
         use http_body_util::BodyExt as _;
-        let whole = |parts| Whole::within(TIME, slow::Slow::body(parts, TIME / 10)).collect();
+        let whole = |parts| whole(slow::Slow::body(parts, TIME / 10), TIME).collect();
         assert_eq!(whole(9).await.unwrap().to_bytes().len(), 36);
         let began = Instant::now();
         assert!(whole(1_000).await.is_err());

@@ -75,6 +75,11 @@ impl State {
         matches!(self, Self::Seated | Self::Ending)
     }
 
+    /// Whether the place or the session is gone.
+    pub const fn is_gone(self) -> bool {
+        matches!(self, Self::Over | Self::Lost)
+    }
+
     /// Whether one holds a place in the queue, and this gate knows it.
     pub const fn is_placed(self) -> bool {
         matches!(self, Self::Waiting | Self::Before | Self::Paused)

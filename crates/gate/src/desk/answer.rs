@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::identity::Person;
-use crate::view::{State, View};
+use crate::view::View;
 
 /// Who asks.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,14 @@ impl Answer {
         Self::Stands(view, Change::Keep)
     }
 
+    /// The token that takes the place of theirs, where one does.
+    pub fn anew(&self) -> Option<&String> {
+        match self {
+            Self::Stands(_, Change::Set(token, _)) => Some(token),
+            Self::Stands(_, Change::Keep) | Self::Invited(_) => None,
+        }
+    }
+
     /// Whether they may use the portal.
     pub fn is_in(&self) -> bool {
         matches!(self, Self::Stands(view, _) if view.state.is_in())
@@ -71,7 +79,7 @@ impl Answer {
 
     /// Whether the place or the session is gone.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Stands(view, _) if matches!(view.state, State::Over | State::Lost))
+        matches!(self, Self::Stands(view, _) if view.state.is_gone())
     }
 
     /// Whether this gate knows the place or the session.

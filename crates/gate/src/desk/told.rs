@@ -26,13 +26,10 @@ impl Desk {
     /// Somebody has been told to ask again: the poll is booked, where they have a place, and once for each pause however
     /// often they ask.
     pub fn told(&self, answer: &Answer, visitor: &Visitor) {
-        let Answer::Stands(view, change) = answer else {
+        let Answer::Stands(view, _) = answer else {
             return;
         };
-        let token = match change {
-            Change::Set(token, _) => Some(token),
-            Change::Keep => visitor.token.as_ref(),
-        };
+        let token = answer.anew().or(visitor.token.as_ref());
         let (Some(token), Some(pause_s), Some(_)) = (token, view.ask_in_s, self.front.get()) else {
             return;
         };

@@ -2,15 +2,14 @@
 //! portal's, which has to take what is there and to begin its answer. Only the portal's turns count against its time;
 //! how long a sender may be silent is bounded where the body comes in.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use axum::body::{Body, HttpBody as _};
 use tokio::time::{Instant, sleep_until};
+
+use crate::body::{Part, Watch, Watched};
 
 /// One request's.
 #[derive(Debug, Clone)]
@@ -32,8 +31,7 @@ impl Turn {
         if body.is_end_stream() {
             return body;
         }
-        let turn = self.clone();
-        Body::new(Passing { body, turn })
+        Body::new(Watched::new(body, Passing(self.clone())))
     }
 
     /// Ends once a turn of the portal's has taken so long.
@@ -59,46 +57,34 @@ impl Turn {
 }
 
 #[derive(Debug)]
-struct Passing {
-    body: Body,
-    turn: Turn,
-}
+struct Passing(Turn);
 
-impl HttpBody for Passing {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.turn.set(frame.is_ready().then(Instant::now));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl Watch for Passing {
+    fn see(&mut self, _: &mut Context<'_>, part: Part) -> Part {
+        self.0.set(part.is_ready().then(Instant::now));
+        part
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
         // Nobody waits for the sender any more.
-        if self.turn.since().is_none() {
-            self.turn.set(Some(Instant::now()));
+        if self.0.since().is_none() {
+            self.0.set(Some(Instant::now()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Poll;
+
     use super::*;
+    use axum::body::HttpBody;
+    use bytes::Bytes;
     use http_body_util::BodyExt as _;
+    use hyper::body::Frame;
     use tokio::sync::mpsc;
 
     const WITHIN: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::{App, INVITED_IN_S, no_store, retry_after};
-use crate::desk::{Answer, Change, Desk, Showing, Visitor};
+use crate::desk::{Answer, Desk, Showing, Visitor};
 use crate::metrics::Way;
 use crate::view;
 
@@ -241,10 +241,10 @@ async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
         return unauthorized(NO_TOKEN);
     };
     let view = app.desk.leave(&visitor).await;
-    if matches!(view.state, view::State::Over | view::State::Lost) {
+    if view.state.is_gone() {
         return no_store(StatusCode::NO_CONTENT.into_response());
     }
-    let answer = Answer::Stands(view, Change::Keep);
+    let answer = Answer::of(view);
     respond(&app.desk, StatusCode::SERVICE_UNAVAILABLE, &answer)
 }
 
@@ -325,12 +325,9 @@ impl Turn {
                 opens_unix_s: None,
                 left_s: None,
             },
-            Answer::Stands(view, change) => Self {
+            Answer::Stands(view, _) => Self {
                 state,
-                token: match change {
-                    Change::Set(token, _) => Some(token.clone()),
-                    Change::Keep => None,
-                },
+                token: answer.anew().cloned(),
                 ahead: view.ahead,
                 wait: view.wait.map(|wait| Wait {
                     p50_s: wait.p50_s,

@@ -12,7 +12,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::map_request;
 
 use crate::app::App;
-use crate::stream::Whole;
+use crate::stream::whole;
 
 /// In which a request's body has to be there, so that nobody holds one open by a byte now and then.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub fn router(app: &Arc<App>, body_bytes: usize) -> Router {
     router
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(map_request(async |request: Request| {
-            request.map(|body| Whole::within(BODY_WITHIN, body))
+            request.map(|body| whole(body, BODY_WITHIN))
         }))
         .with_state(Arc::clone(app))
 }

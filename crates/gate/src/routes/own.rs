@@ -123,7 +123,7 @@ async fn leave(State(app): State<Arc<App>>, parts: request::Parts) -> Response {
         return not_from_here();
     }
     let view = app.desk.leave(&app.visitor(&parts)).await;
-    if !matches!(view.state, view::State::Over | view::State::Lost) {
+    if !view.state.is_gone() {
         // It could not be given up: there they read how they stand, and may try again.
         return see_other(SESSION);
     }
